@@ -1,0 +1,34 @@
+"""What all tests share: where kernels are cached, how many examples hypothesis tries."""
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+HERE = Path(__file__).parent
+
+# One cache of compiled kernels for all workers and runs, apart from the user's own. The library
+# reads the variable; workers and subprocesses inherit it. `make clean` empties the cache.
+os.environ.setdefault("TAPEGRAD_CACHE_DIR", str(HERE.parent / ".cache" / "kernels"))
+
+# No deadline, and slow generation is fine: the first example of a test may compile its kernels.
+COMMON = {
+    "deadline": None,
+    "print_blob": True,
+    "suppress_health_check": [HealthCheck.too_slow],
+}
+settings.register_profile("dev", max_examples=25, **COMMON)
+settings.register_profile("ci", max_examples=100, derandomize=True, **COMMON)
+settings.load_profile("ci" if os.environ.get("CI", "").lower() in ("1", "true") else "dev")
+
+if find_spec("torch") is None:
+    collect_ignore = ["conformance"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark everything in tests/conformance, so that a test elsewhere needs but the same mark."""
+    for item in items:
+        if HERE / "conformance" in item.path.parents:
+            item.add_marker(pytest.mark.torch)

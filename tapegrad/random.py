@@ -1,0 +1,605 @@
+"""Random numbers: torch's CPU generator, reproduced draw for draw on NumPy arrays.
+
+After ``manual_seed(s)`` these functions give the numbers that torch 2.13 gives on a CPU:
+
+    >>> from tapegrad import random
+    >>> random.manual_seed(0).initial_seed()
+    0
+    >>> random.uniform((3,), np.float32)
+    array([0.4962566 , 0.7682218 , 0.08847743], dtype=float32)
+    >>> random.permutation(5)
+    array([0, 4, 2, 1, 3])
+
+The engine is MT19937 (Matsumoto & Nishimura 1998), seeded by ``init_genrand`` with the low 32 bits
+of the seed; the words are NumPy's. How torch makes numbers of them was learnt by reading and by
+experiment, and is checked in ``tests/test_random.py``.
+
+Equal bit for bit are `uniform`, `integers`, `permutation`, `bernoulli`, `normal`, `exponential`
+(float16 to float64, and complex where torch has it) and the bytes of the state. The float32
+`normal` follows the polynomials of torch's AVX2 code: from a torch without AVX2 it may differ by
+1e-6 times ``std``. In float64 the C library computes, as in torch. `exponential` and
+`bernoulli_scalar` (so dropout) follow torch's portable kernels, in place of which its builds with
+MKL have others on Intel processors. `multinomial` draws the same words; ties may go otherwise.
+
+Arrays come and go here; Tensors are made of them elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike  # not at run time: it takes longer to import than we do
+
+__all__ = ["Generator", "bernoulli", "bernoulli_scalar", "default_generator", "exponential"]
+__all__ += ["fork_rng", "get_rng_state", "initial_seed", "integers", "manual_seed", "multinomial"]
+__all__ += ["normal", "permutation", "seed", "set_rng_state", "uniform"]
+
+Shape = tuple[int, ...]
+
+DEFAULT_SEED: Final = 67280421310721  # of a new Generator, as in torch
+CHUNK: Final = 1 << 15  # elements worked on at once: temporaries stay in the L2 cache
+
+# torch's CPU generator state, byte for byte, so that states can be exchanged with torch. What
+# has a one-letter name is of no use here.
+STATE: Final = np.dtype("u8, i4, i4, u8, 624u8, f8, f8, f8, i4, i4, f4, i4")
+STATE.names = ("seed", "left", "seeded", "next", "key", "x", "cached", "y", "has_cached", *"abc")
+
+# NumPy's name of a type, torch's name of it and the C++ one, for error messages.
+TYPES: Final = """
+    bool Bool bool, uint8 Byte unsigned char, int8 Char signed char, int16 Short short int,
+    int32 Int int, int64 Long long int, uint16 UInt16 short unsigned int,
+    uint32 UInt32 unsigned int, uint64 UInt64 long unsigned int, float16 Half c10::Half,
+    float32 Float float, float64 Double double, complex64 ComplexFloat, complex128 ComplexDouble"""
+NAMES: Final = {np.dtype(t.split()[0]): t.split(maxsplit=2)[1:] for t in TYPES.split(",")}
+
+# One lock for all generators. It is held while words are taken and not while they are worked on;
+# NumPy holds the GIL for that anyway. Being one it can be held across os.fork(), so that a child
+# gets it neither locked by a thread it does not have, nor with a state half advanced.
+LOCK: Final = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release
+    )
+
+
+def check(condition: object, message: str, error: type[Exception] = RuntimeError) -> None:
+    """Raise ``error(message)`` unless the condition holds."""
+    if not condition:
+        raise error(message)
+
+
+class Generator:
+    """A source of random numbers with torch's CPU stream, safe to share between threads.
+
+    A new one is seeded with 67280421310721. It can be pickled and copied. Its engine is made at the
+    first draw, since importing ``numpy.random`` takes longer than importing this library.
+    """
+
+    __slots__ = ("__weakref__", "_cached", "_engine", "_fresh", "_seed")
+
+    def __init__(self, device: object = "cpu") -> None:
+        name = str(device)
+        check(name.split(":")[0] == "cpu", f"Generator: the device must be cpu, but got {name}")
+        # The bit generator gives the words; its legacy front end seeds by init_genrand.
+        self._engine: tuple[np.random.MT19937, np.random.RandomState] | None = None
+        self.manual_seed(DEFAULT_SEED)
+
+    @property
+    def device(self) -> str:
+        """Where the numbers are made: always ``"cpu"``."""
+        return "cpu"
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start the stream of ``seed`` and return self.
+
+        The seed is an integer in [-2**63, 2**64), of which negative ones wrap to 2**64 + seed.
+        Otherwise it raises ValueError, or RuntimeError if it is no integer, as torch.
+        """
+        kind: type = type(seed)
+        integral = issubclass(kind, int | np.integer) and kind is not bool
+        check(integral, f"manual_seed expected a long, but got {kind.__name__}")
+        check(-(2**63) <= seed < 2**64, "Overflow when unpacking long long", ValueError)
+        with LOCK:
+            self._seed = int(seed) % 2**64
+            self._cached: float | None = None  # a normal number left from a pair
+            self._fresh = True  # no word was taken since seeding
+            if self._engine:
+                self._engine[1].seed(self._seed % 2**32)
+        return self
+
+    def seed(self) -> int:
+        """Seed from the entropy of the operating system; return the seed."""
+        value = int.from_bytes(os.urandom(8), "little")
+        self.manual_seed(value)
+        return value
+
+    def initial_seed(self) -> int:
+        """The seed from which the stream started."""
+        return self._seed
+
+    def _bits(self) -> np.random.MT19937:
+        if self._engine is None:
+            bits = np.random.MT19937(0)
+            self._engine = bits, np.random.RandomState(bits)
+            self._engine[1].seed(self._seed % 2**32)
+        return self._engine[0]
+
+    def get_state(self) -> np.ndarray:
+        """The state as 5056 bytes (uint8), the same as torch's ``Generator.get_state``."""
+        state = np.zeros(1, STATE)
+        with LOCK:
+            inner: Any = self._bits().state["state"]
+            state["seed"], state["key"], state["seeded"] = self._seed, inner["key"], 1
+            # torch counts the words left, plus one. It has none left when new as well as when
+            # all are used; of the two NumPy knows the latter only.
+            state["left"], state["next"] = 625 - inner["pos"], 0 if self._fresh else inner["pos"]
+            if self._cached is not None:
+                state["cached"], state["has_cached"] = self._cached, 1
+        return state.view(np.uint8)
+
+    def set_state(self, new_state: np.ndarray) -> None:
+        """Go back to a state from `get_state`, or to one of torch's as an array of uint8.
+
+        As torch it raises TypeError for another type, RuntimeError for what is no such state.
+        """
+        new_state = getattr(new_state, "_array", new_state)  # of a Tensor
+        kind = type(new_state).__name__
+        array = isinstance(new_state, np.ndarray)
+        check(array, f"expected a torch.ByteTensor, but got {kind}", TypeError)
+        check(new_state.dtype == np.uint8, "RNG state must be a torch.ByteTensor", TypeError)
+        size = f"{STATE.itemsize} but found the input RNG state size to be {new_state.size}"
+        fits = new_state.size == STATE.itemsize
+        check(fits, f"Expected a CPUGeneratorImplState of size {size}")
+        state = np.frombuffer(new_state.tobytes(), STATE)[0]
+        left, following = int(state["left"]), int(state["next"])
+        valid = state["seeded"] == 1 and 0 < left <= 624 and following <= 624
+        check(valid, "Invalid mt19937 state")
+        inner: Any = {"key": state["key"].astype(np.uint32), "pos": 624 if left == 1 else following}
+        with LOCK:
+            self._bits().state = {"bit_generator": "MT19937", "state": inner}
+            self._seed = int(state["seed"])
+            self._cached = float(state["cached"]) if state["has_cached"] else None
+            self._fresh = left == 1 and following == 0
+
+    def clone_state(self) -> Generator:
+        """A new generator that will draw what this one would."""
+        other = type(self)()
+        other.set_state(self.get_state())
+        return other
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (), self.get_state()
+
+    __setstate__ = set_state
+
+    def _words(self, n: int, wide: object = False) -> np.ndarray:
+        """The next ``n`` words: 32 bits in a uint32 or, of two of those, 64 bits in a uint64."""
+        out = np.empty(n, np.uint64 if wide else np.uint32)
+        with LOCK:
+            bits = self._bits()
+            self._fresh = self._fresh and n == 0
+            # By pieces, since NumPy takes a uint64 for every 32 bits.
+            for i in range(0, n, CHUNK):
+                part = out[i : i + CHUNK]
+                if wide:
+                    raw = bits.random_raw(2 * part.size)
+                    np.bitwise_or(raw[0::2] << np.uint64(32), raw[1::2], out=part)
+                else:
+                    part[:] = bits.random_raw(part.size)
+        return out
+
+    def _normal_pairs(self, n: int) -> np.ndarray:
+        """``n`` standard normal numbers in float64, one by one, as torch draws fewer than 16.
+
+        They come in pairs r cos t, r sin t of r = sqrt(-2 log(1 - v)), t = 2 pi u (Box & Muller
+        1958). A second one that is not needed is kept for the next call.
+        """
+        out: list[float] = []
+        with LOCK:
+            if n and self._cached is not None:
+                out.append(self._cached)
+                self._cached = None
+            u = unit(self._words(2 * ((n - len(out) + 1) // 2), wide=True)).tolist()
+            for angle, v in zip(u[0::2], u[1::2]):
+                radius, theta = math.sqrt(-2.0 * math.log1p(-v)), 2.0 * math.pi * angle
+                out += radius * math.cos(theta), radius * math.sin(theta)
+            if len(out) > n:
+                self._cached = out.pop()
+        return np.array(out, np.float64)
+
+
+Source = Generator | None  # None stands for the default generator
+
+#: What draws when no generator is given. Its first seed comes from entropy, as in torch.
+default_generator: Final = Generator()
+default_generator.seed()
+
+seed = default_generator.seed
+initial_seed = default_generator.initial_seed
+get_rng_state = default_generator.get_state
+set_rng_state = default_generator.set_state
+
+
+def manual_seed(seed: int) -> Generator:
+    """Seed the default generator and return it. As in torch, ``int(seed)`` is taken."""
+    return default_generator.manual_seed(int(seed))
+
+
+@contextmanager
+def fork_rng(devices: object = None, enabled: bool = True, **_ignored: object) -> Iterator[None]:
+    """Leave the default generator as it was. The arguments for other devices are ignored."""
+    state = get_rng_state() if enabled else None
+    try:
+        yield
+    finally:
+        if state is not None:
+            set_rng_state(state)
+
+
+def unit(words: np.ndarray) -> np.ndarray:
+    """Numbers in [0, 1): float64 of the low 53 bits of uint64, float32 of 24 of uint32.
+
+    The words are overwritten.
+    """
+    if words.dtype == np.uint64:
+        words &= np.uint64(2**53 - 1)
+        return words * 2.0**-53
+    words &= np.uint32(2**24 - 1)
+    numbers = words.astype(np.float32)
+    numbers *= np.float32(2.0**-24)
+    return numbers
+
+
+def fma(a: Any, b: Any, c: Any) -> np.ndarray:
+    """``a * b + c`` of float32, rounded once."""
+    # A product of float32 is exact in float64. That the sum is rounded twice should tell once in
+    # some 2**29 times; it did not in 3e8 normal numbers that were compared with torch's.
+    return (np.multiply(a, b, dtype=np.float64) + c).astype(np.float32)
+
+
+def affine(x: np.ndarray, scale: float, shift: float) -> np.ndarray:
+    """``x * scale + shift`` of float32 or float64, rounded once, as compiled into torch."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if x.dtype == np.float32:
+            return fma(x, np.float32(scale), np.float32(shift))
+        # What product and sum lose, exactly: Dekker 1971, by halves of the factors' digits. (In a
+        # tie a shift of less than 1e-8 times the scale may go unnoticed, in both precisions.)
+        product = x * scale
+        total = product + shift
+        xt, st = x * 134217729.0, np.float64(scale) * 134217729.0
+        xh, sh = xt - (xt - x), st - (st - scale)
+        xl, sl = x - xh, scale - sh
+        lost = ((xh * sh - product) + xh * sl + xl * sh) + xl * sl
+        part = total - product
+        fused = total + (lost + ((product - (total - part)) + (shift - part)))
+        return np.where(np.isfinite(fused), fused, total)
+
+
+def libm(function: Callable[[float], float], x: np.ndarray) -> np.ndarray:
+    """The C library's function, of which NumPy's may differ in the last bit, by machine."""
+    return np.fromiter(map(function, x.tolist()), np.float64, x.size)
+
+
+# The polynomials of logf, sinf and cosf in the Cephes library (S. L. Moshier, after Cody & Waite
+# 1980), highest power first, and pi/4 in three parts. torch's AVX2 code evaluates them by fma.
+LOG: np.ndarray = np.array(
+    [
+        *(7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1),
+        *(1.4249322787e-1, -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1),
+    ],
+    np.float32,
+)
+LN2_LOW, LN2_HIGH = np.array([-2.12194440e-4, 0.693359375], np.float32)
+SIN = np.array([-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1], np.float32)
+COS = np.array([2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2], np.float32)
+PI_4 = np.array([0.78515625, 2.4187564849853515625e-4, 3.77489497744594108e-8], np.float32)
+
+
+def horner(coefficients: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """A polynomial of float32."""
+    value = fma(coefficients[0], x, coefficients[1])
+    for c in coefficients[2:]:
+        value = fma(value, x, c)
+    return value
+
+
+def log32(x: np.ndarray) -> np.ndarray:
+    """The logarithm of x = m * 2**e in (0, 1], by a polynomial in m - 1, |log2 m| <= 1/2."""
+    m, exponent = np.frexp(x)
+    low = m < np.float32(0.5**0.5)
+    e = (exponent - low).astype(np.float32)
+    m = m - np.float32(1) + m * low
+    z = m * m
+    y = fma(horner(LOG, m) * m, z, e * LN2_LOW)
+    return fma(e, LN2_HIGH, m + fma(-z, np.float32(0.5), y))
+
+
+def sincos32(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sine and cosine of x in [0, 2 pi]: x less an even multiple j of pi/4, then by j."""
+    j = ((x * np.float32(4 / math.pi)).astype(np.int32) + 1) & ~1
+    y = j.astype(np.float32)
+    for part in PI_4:
+        x = fma(y, -part, x)
+    z = x * x
+    cos = fma(horner(COS, z) * z, z, z * np.float32(-0.5)) + np.float32(1)
+    sin = fma(horner(SIN, z) * z, x, x)
+    swap = (j & 2) != 0
+    sin, cos = np.where(swap, cos, sin), np.where(swap, sin, cos)
+    return np.where(j & 4, -sin, sin), np.where((j + 2) & 4, -cos, cos)
+
+
+def box_muller(words: np.ndarray, mean: float, std: float) -> np.ndarray:
+    """Normal numbers by blocks of 16 words: 8 for radii, 8 for angles; 8 cosines, 8 sines."""
+    out = np.empty(words.size, np.float64 if words.dtype == np.uint64 else np.float32)
+    for i in range(0, words.size, CHUNK):
+        u = unit(words[i : i + CHUNK]).reshape(-1, 2, 8)
+        v, w = 1 - u[:, 0].ravel(), u[:, 1].ravel()
+        if out.dtype == np.float32:
+            radius = np.sqrt(np.float32(-2) * log32(v))
+            sin, cos = sincos32(np.float32(2 * math.pi) * w)
+        else:
+            radius, theta = np.sqrt(-2.0 * libm(math.log, v)), 2.0 * math.pi * w
+            sin, cos = libm(math.sin, theta), libm(math.cos, theta)
+        pairs = np.stack([(radius * cos).reshape(-1, 8), (radius * sin).reshape(-1, 8)], axis=1)
+        out[i : i + CHUNK] = affine(pairs.ravel(), std, mean)
+    return out
+
+
+def names(dtype: np.dtype) -> list[str]:
+    """Torch's name of a dtype and the C++ one."""
+    return NAMES.get(dtype) or [dtype.name, dtype.name]
+
+
+def real_parts(shape: Shape, dtype: np.dtype, kernel: str) -> tuple[int, np.dtype]:
+    """How many real numbers of what dtype such an array has: two for each complex one."""
+    message = f"\"{kernel}\" not implemented for '{names(dtype)[0]}'"
+    check(dtype.kind in "fc" and dtype in NAMES, message, NotImplementedError)
+    if dtype.kind == "c":
+        return 2 * math.prod(shape), np.dtype(f"f{dtype.itemsize // 2}")
+    return math.prod(shape), dtype
+
+
+def cast(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """To ``dtype``; to float16 by way of float32, as torch."""
+    with np.errstate(over="ignore", under="ignore"):
+        x = x.astype(np.float32, copy=False) if dtype == np.float16 else x
+        return x.astype(dtype, copy=False)
+
+
+def uniform(
+    shape: Shape, dtype: DTypeLike, generator: Source = None, low: float = 0, high: float = 1
+) -> np.ndarray:
+    """Uniform in [low, high), as ``Tensor.uniform_``; of complex numbers, both parts.
+
+    What rounds to ``high`` becomes ``low``, as in torch. Raises torch's errors: RuntimeError for
+    bounds out of order or out of range, NotImplementedError for dtypes not floating.
+    """
+    dtype = np.dtype(dtype)
+    n, real = real_parts(shape, dtype, "check_uniform_bounds")
+    name, limit, low, high = names(real), float(np.finfo(real).max), float(low), float(high)
+    check(-limit <= low <= limit, f"from is out of bounds for {name[1]}")
+    check(-limit <= high <= limit, f"to is out of bounds for {name[1]}")
+    found = f"but found from={low:g} > to={high:g}"
+    check(low <= high, f"uniform_ expects to return a [from, to) range, {found}")
+    found = f"but found to={high:g} and from={low:g} which result in to-from to exceed the limit"
+    most = f"std::numeric_limits<{name[0]}>::max()"
+    check(high - low <= limit, f"uniform_ expects to-from <= {most}, {found}")
+    generator = generator or default_generator
+    u = unit(generator._words(n, wide=real == np.float64))
+    if (low, high) != (0.0, 1.0):
+        a, b = u.dtype.type(low), u.dtype.type(high)
+        u = affine(u, b - a, a)
+    u = cast(u, real)
+    u[u == real.type(high)] = real.type(low)
+    return u.view(dtype).reshape(shape)
+
+
+def normal(
+    shape: Shape, dtype: DTypeLike, generator: Source = None, mean: float = 0, std: float = 1
+) -> np.ndarray:
+    """Normal numbers, as ``Tensor.normal_`` on a contiguous tensor.
+
+    Complex ones have variance ``std**2`` in all, half of it in each part, and ``mean`` in both.
+    Raises torch's errors: RuntimeError for a negative std, NotImplementedError for dtypes not
+    floating.
+    """
+    dtype = np.dtype(dtype)
+    check(std >= 0.0, f"normal expects std >= 0.0, but found std {std:g}")
+    n, real = real_parts(shape, dtype, "normal_kernel_cpu")
+    std = std / math.sqrt(2.0) if dtype.kind == "c" else float(std)
+    generator = generator or default_generator
+    if n < 16:
+        out = affine(generator._normal_pairs(n), std, float(mean))
+    else:
+        # An incomplete last block is drawn anew as the last 16. Before that torch draws words for
+        # all n, or in float16, where it goes block by block, for the whole blocks.
+        whole = n - n % 16
+        drawn = whole if real == np.float16 else n
+        total = drawn if whole == n else drawn + 16
+        words = generator._words(total, wide=real == np.float64)
+        out = np.empty(n, np.float64 if real == np.float64 else np.float32)
+        out[:whole] = box_muller(words[:whole], mean, std)
+        if total > drawn:
+            out[-16:] = box_muller(words[drawn:], mean, std)
+    return cast(out, real).view(dtype).reshape(shape)
+
+
+def inner_bounds(low: int, high: int, dtype: np.dtype) -> tuple[int, int]:
+    """Bounds moved inwards, in torch's way, where rounding would carry a number out of them."""
+    digits = np.finfo(dtype).nmant + 1
+
+    def rounded(value: int) -> int:
+        with np.errstate(over="ignore"):
+            x = float(np.float64(value).astype(dtype))
+        return int(x) if -(2**63) <= x < 2**63 else value  # beyond, torch does nothing
+
+    if (near := rounded(low + 1)) < low:
+        low = near + (1 << (abs(low + 1).bit_length() - digits))
+    if (near := rounded(high - 1)) >= high:
+        high = near - (1 << (abs(high - 1).bit_length() - digits))
+    expected = "random_ expects 'from' casted to dtype to be less than 'to' casted to dtype"
+    check(low < high, f"{expected}, but got from={low} >= to={high}")
+    return low, high
+
+
+def integers(
+    low: int, high: int, shape: Shape, dtype: DTypeLike, generator: Source = None
+) -> np.ndarray:
+    """Integers in [low, high), as ``randint``, in any real dtype: a word modulo the range.
+
+    The word has 32 bits for a range under 2**28, else 64. Raises torch's errors, RuntimeError, for
+    an empty range and for bounds out of the range of the dtype.
+    """
+    dtype, low, high = np.dtype(dtype), operator.index(low), operator.index(high)
+    fits = min(low, high) >= -(2**63) and max(low, high) < 2**63
+    check(fits, "Overflow when unpacking long long", ValueError)
+    expected = "random_ expects 'from' to be less than 'to'"
+    check(low < high, f"{expected}, but got from={low} >= to={high}")
+    expected = "check_random_bounds handles only integral, floating-point and boolean types"
+    check(dtype.kind in "biuf", expected)
+    digits, least, most = 64, 0, 1
+    if dtype.kind == "f":
+        digits, most = np.finfo(dtype).nmant + 1, int(np.finfo(dtype).max)
+        least, (low, high) = -most, inner_bounds(low, high, dtype)
+    elif dtype.kind != "b":
+        least, most = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    for bound, value in (("from", low), ("to - 1", high - 1)):
+        check(least <= value <= most, f"{bound} is out of bounds for {names(dtype)[1]}")
+        if abs(value) > 2**digits:
+            message = f"{bound} is out of bounds [-(2^{digits}), 2^{digits}]. Due to precision "
+            message += f"limitations {names(dtype)[1]} can support discrete uniform distribution "
+            warnings.warn(message + "only within this range.", stacklevel=2)
+    generator, n, span = generator or default_generator, math.prod(shape), high - low
+    if span < 2**28:
+        values = (generator._words(n) % np.uint32(span)).astype(np.int64) + low
+    else:
+        # uint64 wraps: on the way to an int64 the sum may pass 2**63.
+        wide = generator._words(n, wide=True) % np.uint64(span) + np.uint64(low % 2**64)
+        values = wide.view(np.int64)
+    return values.astype(dtype, copy=False).reshape(shape)
+
+
+def permutation(n: int, dtype: DTypeLike = np.int64, generator: Source = None) -> np.ndarray:
+    """The numbers 0 to n - 1 in random order, as ``randperm``: Fisher & Yates, from the front.
+
+    From n = 214748364 torch has another algorithm, not followed here. Raises torch's errors:
+    RuntimeError for n negative or too large for the dtype, else NotImplementedError.
+    """
+    dtype, n = np.dtype(dtype), operator.index(n)
+    check(n >= 0, f"Trying to create tensor with negative dimension {n}: [{n}]")
+    name = names(dtype)[0]
+    implemented = dtype.kind in "fi" or dtype == np.uint8
+    check(implemented, f"\"randperm\" not implemented for '{name}'", NotImplementedError)
+    if dtype.kind == "f":
+        digits = np.finfo(dtype).nmant + 1
+        most = "2049" if dtype == np.float16 else f"2^{digits}+1"
+        check(n <= 2**digits + 1, f"n cannot be greater than {most} for {name} type.")
+    else:
+        c_name = "int" if dtype == np.int32 else f"{dtype.name}_t"
+        message = f"value cannot be converted to type {c_name} without overflow"
+        check(n - 1 <= np.iinfo(dtype).max, message)
+    i = np.arange(n)
+    j = i.copy()  # step i swaps the numbers at places i and j[i] >= i
+    j[:-1] += (generator or default_generator)._words(max(n - 1, 0)) % (n - i[:-1])
+    # Without a loop over steps: what a step finds at a place was put there by the last step before
+    # it that went to that place, which had it from its own place; without one it is the number of
+    # the place. Sorted by place, then by step:
+    key = np.sort(j << 32 | i)
+    place, step = key >> 32, key & 0xFFFFFFFF
+    # origin[i], what step i finds at place i: first one link back, then the chain to its end.
+    origin, back = i.copy(), step < place
+    origin[place[back]] = step[back]  # where several go to a place, the last assignment stays
+    while not np.array_equal(origin, further := origin[origin]):
+        origin = further
+    result, again = j, place[1:] == place[:-1]  # what step i finds at place j[i]
+    result[step[1:][again]] = origin[step[:-1][again]]
+    return result.astype(dtype, copy=False)
+
+
+def bernoulli(p: np.ndarray, generator: Source = None) -> np.ndarray:
+    """1 with the probabilities ``p``, else 0, as ``torch.bernoulli``; p's shape and dtype.
+
+    Raises torch's errors: RuntimeError for p out of [0, 1], NotImplementedError for other dtypes.
+    """
+    message = f"\"bernoulli_tensor_cpu_p_\" not implemented for '{names(p.dtype)[0]}'"
+    check(p.dtype.kind == "f", message, NotImplementedError)
+    message = "Expected p_in >= 0 && p_in <= 1 to be true, but got false.  (Could this error "
+    message += "message be improved?  If so, please report an enhancement request to PyTorch.)"
+    check(((p >= 0) & (p <= 1)).all(), message)
+    generator = generator or default_generator
+    u = unit(generator._words(p.size, wide=p.dtype == np.float64))
+    return (u.reshape(p.shape) < p).astype(p.dtype)
+
+
+def bernoulli_scalar(
+    shape: Shape, dtype: DTypeLike, p: float, generator: Source = None
+) -> np.ndarray:
+    """1 with probability ``p``, else 0, as ``Tensor.bernoulli_(p)`` and so in dropout.
+
+    It takes 64 bits for each, in every dtype. Raises RuntimeError for p out of [0, 1].
+    """
+    check(0.0 <= p <= 1.0, f"bernoulli_ expects p to be in [0, 1], but got p={p:g}")
+    words = (generator or default_generator)._words(math.prod(shape), wide=True)
+    return (unit(words) < p).astype(dtype).reshape(shape)
+
+
+def exponential(
+    shape: Shape, dtype: DTypeLike, lambd: float = 1.0, generator: Source = None
+) -> np.ndarray:
+    """Exponential numbers of rate ``lambd``, as ``Tensor.exponential_``: -log(1 - u) / lambd.
+
+    Raises torch's errors, RuntimeError, for a rate not positive and for dtypes not real.
+    """
+    dtype = np.dtype(dtype)
+    check(lambd > 0.0, f"exponential_ expects lambda > 0.0, but found lambda={lambd:g}")
+    message = "Exponential distribution is a continuous probability distribution. dtype must be a "
+    check(dtype.kind == "f", f"{message}floating point but you specified {names(dtype)[0]}")
+    u = unit((generator or default_generator)._words(math.prod(shape), wide=True))
+    # NumPy's logarithm is faster, and once rounded to float32 the same.
+    logarithm = libm(math.log1p, -u) if dtype == np.float64 else np.log1p(-u)
+    return cast(-1.0 / lambd * logarithm, dtype).reshape(shape)
+
+
+def multinomial(
+    weights: np.ndarray, num_samples: int, replacement: bool = False, generator: Source = None
+) -> np.ndarray:
+    """Indices drawn by ``weights``, a row or a matrix of rows, as ``torch.multinomial``: int64.
+
+    Without replacement, and for one sample, the largest quotients of weights and exponential
+    numbers win (Efraimidis & Spirakis 2006). Raises torch's errors, RuntimeError, for weights that
+    are negative, not finite or all zero, for more samples than weights, and for other dtypes.
+    """
+    check(weights.ndim in (1, 2), "prob_dist must be 1 or 2 dim")
+    message = "multinomial only supports floating-point dtypes for input, got: "
+    check(weights.dtype.kind == "f", message + names(weights.dtype)[0])
+    check(num_samples > 0, "cannot sample n_sample <= 0 samples")
+    message = "cannot sample n_sample > prob_dist.size(-1) samples without replacement"
+    check(replacement or num_samples <= weights.shape[-1], message)
+    race = num_samples == 1 or not replacement
+    message = "probability tensor contains either `inf`, `nan` or element < 0"
+    if not race:
+        entry = "= infinity or NaN" if np.isinf(weights).any() else "< 0"
+        message = f"invalid multinomial distribution (encountering probability entry {entry})"
+    check((np.isfinite(weights) & (weights >= 0)).all(), message)
+    message = "invalid multinomial distribution (sum of probabilities <= 0)"
+    check((weights.sum(axis=-1, dtype=np.float64) > 0).all(), message)
+    generator = generator or default_generator
+    if race:
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            quotients = weights / exponential(weights.shape, weights.dtype, 1.0, generator)
+        return np.argsort(-quotients, axis=-1, kind="stable")[..., :num_samples].astype(np.int64)
+    rows = weights.reshape(-1, weights.shape[-1])
+    sums = rows.cumsum(axis=-1, dtype=np.float64 if rows.dtype == np.float64 else np.float32)
+    u = unit(generator._words(len(rows) * num_samples, wide=True)).reshape(-1, num_samples)
+    found = [np.searchsorted(total / total[-1], row) for total, row in zip(sums, u)]
+    return np.array(found, np.int64).reshape(*weights.shape[:-1], num_samples)

@@ -1,0 +1,149 @@
+"""In-place operations: on leaves, on values that a record made, and through views.
+
+An in-place operation computes its result as any other, gives the result's place to the Tensor, and
+copies the result into the Tensor's memory, which it *stamps* (`tapegrad.storage`). Where the Tensor
+is a view, its base gets a record "the base with this part replaced", and so on up to the root;
+views of the root derive their places again when somebody asks.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tapegrad.modes import modes
+from tapegrad.primitive import Primitive, structural
+from tapegrad.recording import record, wrap
+from tapegrad.storage import stamp
+from tapegrad.tape import tape
+from tapegrad.tensor import Tensor, place_of, view_of
+
+__all__ = ["check_memory", "check_writable", "in_place", "write"]
+
+
+def in_place(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The in-place method of an operator: ``x.mul_(y)`` from ``mul``."""
+
+    @functools.wraps(function)
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        check_writable(self)
+        source = self
+        if modes.grad and self._place is not None:
+            # The record may save the old value, which is about to be overwritten.
+            source = wrap(self._array.copy(), place_of(self))
+        result = function(source, *args, **kwargs)
+        _check_result(self, result)
+        write(self, result)
+        return self
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"`{function.__name__}`, in place. Returns the Tensor itself."
+    return method
+
+
+def check_writable(target: Tensor) -> None:
+    """Raise torch's error if ``target`` can't be changed in place."""
+    if not modes.grad:
+        return
+    place = place_of(target)
+    view = view_of(target)
+    if place is not None and place < 0:
+        raise RuntimeError(
+            "a leaf Variable that requires grad is being used in an in-place operation."
+        )
+    if view is not None:
+        root = view.root._place
+        if root is not None and root < 0 and view.recording:
+            raise RuntimeError(
+                "a view of a leaf Variable that requires grad is being used in an in-place "
+                "operation."
+            )
+        if root is not None and not view.recording:
+            raise RuntimeError(
+                "A view was created in no_grad mode and is being modified inplace with grad mode "
+                "enabled. Make the view within the same mode, or clone() it first."
+            )
+
+
+def _check_result(target: Tensor, result: Tensor) -> None:
+    if result._spec.shape != target._spec.shape:
+        raise RuntimeError(
+            f"output with shape {list(target.shape)} doesn't match the broadcast shape "
+            f"{list(result.shape)}"
+        )
+    if not np.can_cast(result._spec.dtype, target._spec.dtype, "same_kind"):
+        raise RuntimeError(
+            f"result type {result.dtype} can't be cast to the desired output type {target.dtype}"
+        )
+
+
+def write(target: Tensor, result: Tensor) -> None:
+    """Make ``target`` hold the value of ``result``, and have its place."""
+    array = target._array
+    check_memory(array)
+    stamp(array, tape.next_serial())
+    np.copyto(array, result._array, casting="same_kind")
+    if not modes.grad:
+        return
+    if result._spec.dtype != target._spec.dtype:
+        result = result.to(target.dtype)
+    move(target, result._place)
+
+
+def check_memory(array: np.ndarray) -> None:
+    shared = any(n > 1 and not step for n, step in zip(array.shape, array.strides, strict=True))
+    if not array.flags.writeable or (shared and array.size):
+        raise RuntimeError(
+            "unsupported operation: more than one element of the written-to tensor refers to a "
+            "single memory location. Please clone() the tensor before performing the operation."
+        )
+
+
+def move(target: Tensor, place: int | None) -> None:
+    """Give ``target`` a new place, and each base that it is a view of a record of the change."""
+    view = view_of(target)
+    if view is None:
+        target._place = place
+        return
+    root = view.root
+    while view is not None:
+        base = view.base
+        base_place = base._place
+        if place is None and base_place is None:
+            return
+        part = wrap(target._array, place)
+        whole = wrap(base._array, base_place)
+        place = record(
+            replaced,
+            (whole, part),
+            (whole._array, part._array),
+            (view.primitive, view.params),
+            whole._spec,
+            whole._array,
+        )
+        target, view = base, view_of(base)
+    root._place = place
+
+
+def _replaced_forward(x: Any, y: Any, primitive: Primitive, params: tuple[Any, ...]) -> Any:
+    whole = x.copy()
+    primitive.forward(whole, *params)[...] = y
+    return whole
+
+
+def _replaced_x(out_bar: Any, y_shape: Any, primitive: Primitive, params: tuple[Any, ...]) -> Any:
+    zeros = np.zeros(y_shape, getattr(out_bar.dtype, "numpy", out_bar.dtype))
+    return replaced(out_bar, zeros, primitive, params)
+
+
+def _replaced_y(out_bar: Any, primitive: Primitive, params: tuple[Any, ...]) -> Any:
+    return primitive(out_bar, *params)
+
+
+#: The base with the part that a view primitive selects replaced by ``y``.
+replaced = structural(
+    "copy_slices", _replaced_forward, _replaced_x, _replaced_y, grad_name="CopySlices"
+)

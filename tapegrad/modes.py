@@ -1,0 +1,219 @@
+"""Recording modes: is this thread recording?  They are per thread, as in torch.
+
+    with no_grad():        # the tape is paused
+        y = x * 2
+
+The recording path asks one question, `switch.plain`: is every thread of the process in the default
+mode? Only if it isn't does an operation look at its own thread's modes, which costs more.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+__all__ = [
+    "enable_grad",
+    "inference_mode",
+    "is_grad_enabled",
+    "is_inference_mode_enabled",
+    "no_grad",
+    "set_grad_enabled",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _ThreadModes(threading.local):
+    grad = True
+    inference = False
+
+
+class Switch:
+    """State that every operation reads.
+
+    ``plain``: no thread is in another mode than the default one and nothing watches the tape.
+    ``limit``: the serial past which the next record sweeps the tape.
+    """
+
+    __slots__ = ("limit", "plain", "watched")
+
+    def __init__(self) -> None:
+        self.plain = True
+        self.watched = False
+        self.limit = 0
+
+
+switch = Switch()
+modes = _ThreadModes()
+_other: set[int] = set()
+_lock = threading.Lock()
+
+
+def set_modes(grad: bool, inference: bool) -> None:
+    """Set the calling thread's modes."""
+    with _lock:
+        modes.grad = grad
+        modes.inference = inference
+        _other.discard(threading.get_ident())
+        if _other:  # a thread may have ended in another mode
+            _other.intersection_update(t.ident or 0 for t in threading.enumerate())
+        if not grad or inference:
+            _other.add(threading.get_ident())
+        switch.plain = not _other and not switch.watched
+
+
+def watch() -> None:
+    """Send every operation from now on through the long path, which logs its thread."""
+    with _lock:
+        switch.watched = True
+        switch.plain = False
+
+
+def is_grad_enabled() -> bool:
+    """Whether the calling thread records operations."""
+    return modes.grad
+
+
+def is_inference_mode_enabled() -> bool:
+    """Whether the calling thread is within `inference_mode`."""
+    return modes.inference
+
+
+class _ModeContext:
+    """A context manager that is a decorator too, of functions and of generator functions."""
+
+    _saved: list[tuple[bool, bool]]
+
+    def _wanted(self) -> tuple[bool, bool]:
+        raise NotImplementedError
+
+    def _again(self) -> _ModeContext:
+        return type(self)()
+
+    def __enter__(self) -> None:
+        # A list: one object may be entered again within itself.
+        self.__dict__.setdefault("_saved", []).append((modes.grad, modes.inference))
+        set_modes(*self._wanted())
+
+    def __exit__(self, *exception: object) -> None:
+        set_modes(*self._saved.pop())
+
+    def __call__(self, function: F) -> F:
+        if inspect.isgeneratorfunction(function):
+            return self._wrap_generator(function)
+
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with self._again():
+                return function(*args, **kwargs)
+
+        return wrapper  # type: ignore[return-value]
+
+    def _wrap_generator(self, function: F) -> F:
+        """The mode holds while the generator runs, and not for its consumer between two values."""
+
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            generator = function(*args, **kwargs)
+            step: Callable[[], Any] = functools.partial(next, generator)
+            try:
+                while True:
+                    try:
+                        with self._again():
+                            value = step()
+                    except StopIteration as stop:
+                        return stop.value
+                    try:
+                        step = functools.partial(generator.send, (yield value))
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:
+                        step = functools.partial(generator.throw, error)
+            finally:
+                with self._again():
+                    generator.close()
+
+        return wrapper  # type: ignore[return-value]
+
+
+class no_grad(_ModeContext):
+    """Pause the tape: a context manager, and a decorator with or without parentheses.
+
+    >>> import tapegrad
+    >>> x = tapegrad.ones(2, requires_grad=True)
+    >>> with tapegrad.no_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    False
+    """
+
+    def __new__(cls, function: Any = None) -> Any:
+        if function is not None:
+            return super().__new__(cls)(function)
+        return super().__new__(cls)
+
+    def _wanted(self) -> tuple[bool, bool]:
+        return False, modes.inference
+
+
+class enable_grad(_ModeContext):
+    """Record again within `no_grad`: a context manager and a decorator."""
+
+    def __new__(cls, function: Any = None) -> Any:
+        if function is not None:
+            return super().__new__(cls)(function)
+        return super().__new__(cls)
+
+    def _wanted(self) -> tuple[bool, bool]:
+        # Within inference mode nothing records, as in torch.
+        return not modes.inference, modes.inference
+
+
+class set_grad_enabled(_ModeContext):
+    """Set recording on or off, at once; as a context manager it is put back at the end."""
+
+    def __init__(self, mode: bool) -> None:
+        self.mode = bool(mode)
+        self.prev = (modes.grad, modes.inference)
+        set_modes(self.mode and not modes.inference, modes.inference)
+
+    def _again(self) -> _ModeContext:
+        return set_grad_enabled(self.mode)
+
+    def __enter__(self) -> None:
+        self.__dict__.setdefault("_saved", []).append(self.prev)
+        set_modes(*self._wanted())
+
+    def __call__(self, function: F) -> F:
+        set_modes(*self.prev)  # as a decorator it changes nothing by itself
+        return super().__call__(function)
+
+    def _wanted(self) -> tuple[bool, bool]:
+        return self.mode and not modes.inference, modes.inference
+
+
+class inference_mode(_ModeContext):
+    """As `no_grad`, and what is made within can never be recorded later.
+
+    ``inference_mode(False)`` leaves it. A context manager and a decorator.
+    """
+
+    def __new__(cls, mode: Any = True) -> Any:
+        self = super().__new__(cls)
+        if callable(mode):
+            self.mode = True
+            return self(mode)
+        return self
+
+    def __init__(self, mode: bool = True) -> None:
+        self.mode = bool(mode)
+
+    def _again(self) -> _ModeContext:
+        return inference_mode(self.mode)
+
+    def _wanted(self) -> tuple[bool, bool]:
+        return (False, True) if self.mode else (True, False)

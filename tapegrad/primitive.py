@@ -1,0 +1,336 @@
+"""What a primitive is: its forward function, its rules, its place in the registry.
+
+A *primitive* is an operation that the tape records. It is declared once, by its forward
+function over NumPy arrays and one *rule* for each input:
+
+    def multiply_x(y):
+        return y
+
+    def multiply_y(x):
+        return x
+
+    multiply = elementwise("mul", np.multiply, multiply_x, multiply_y)
+
+A rule names what it needs, and the tape saves just that. The names are
+
+    x, y, z       the inputs, in order            out      the result
+    out_bar       the adjoint of the result       x_shape  the shape of x (likewise y, z)
+    inputs        all inputs, of a variadic       shapes   their shapes
+    index         which input a variadic's rule is asked for
+    any other     a parameter of the forward function (``axis``, ``keepdims``, ...)
+
+A rule that does not ask for ``out_bar`` returns the *local partial* d out / d x, and the driver
+multiplies; only elementwise primitives can do so. One that asks for it returns the input's share of
+the adjoint itself, and must be linear in ``out_bar``. The rules run on arrays, on Tensors (for
+second derivatives) and, for elementwise primitives, compiled by Numba on scalars; so they use
+``np.*`` functions, `select` and other primitives, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "Primitive",
+    "elementwise",
+    "operators",
+    "primitives",
+    "public",
+    "reduced_axes",
+    "select",
+    "structural",
+    "wrap_axis",
+]
+
+Rule = Callable[..., Any]
+Plan = tuple[tuple[int, ...], Callable[[tuple[Any, ...]], tuple[Any, ...]]]
+
+#: Every primitive, at the index that its records carry as ``code``.
+primitives: list[Primitive] = []
+
+INPUTS = ("x", "y", "z", "w")
+
+
+class Primitive:
+    """One differentiable operation over arrays. Calling it records it.
+
+    Called with arrays only it is its forward function; with a Tensor among its inputs it goes
+    through `Primitive.apply`, which the recording layer provides, and returns a Tensor.
+    """
+
+    __slots__ = (
+        "aliases",
+        "arity",
+        "bound",
+        "casts",
+        "code",
+        "condition",
+        "elementwise",
+        "floating",
+        "forward",
+        "grad_name",
+        "hidden",
+        "is_output",
+        "name",
+        "native",
+        "outputs",
+        "params",
+        "plans",
+        "rules",
+        "saves",
+        "split",
+        "view",
+    )
+
+    #: Set by the recording layer: ``apply(primitive, inputs, params) -> Tensor``.
+    apply: Callable[[Primitive, tuple[Any, ...], tuple[Any, ...]], Any]
+
+    def __init__(
+        self,
+        name: str,
+        forward: Callable[..., Any],
+        rules: tuple[Rule | None, ...],
+        *,
+        elementwise: bool,
+        params: tuple[str, ...] = (),
+        variadic: bool = False,
+        outputs: int = 1,
+        grad_name: str | None = None,
+        floating: bool = False,
+        condition: bool = False,
+        view: bool = False,
+        native: bool = True,
+        hidden: bool = False,
+        casts: bool = False,
+        aliases: tuple[str, ...] = (),
+    ) -> None:
+        self.name = name
+        self.forward = forward
+        self.rules = rules
+        self.elementwise = elementwise
+        self.params = params
+        self.split = -len(params) or None  # where the parameters begin in a call's arguments
+        self.arity = -1 if variadic else len(rules)
+        self.outputs = outputs
+        self.grad_name = grad_name or _camel(name) + "Backward0"
+        self.floating = floating
+        self.condition = condition
+        self.view = view
+        self.native = native and elementwise
+        self.hidden = hidden or not elementwise
+        self.aliases = aliases
+        self.casts = casts
+        self.bound = tuple(None if rule is None else BoundRule(self, rule) for rule in rules)
+        self.saves = tuple(frozenset() if b is None else b.saves for b in self.bound)
+        #: By the set of inputs that have places, as bits: see `plan`.
+        self.plans: dict[int, Plan | None] = {}
+        #: Whether its records stand for one of several outputs of another record.
+        self.is_output = name == "output"
+        self.code = len(primitives)
+        primitives.append(self)
+
+    def __call__(self, *args: Any) -> Any:
+        inputs = args[: self.split]
+        for value in inputs:
+            if type(value) is not np.ndarray and hasattr(value, "_spec"):
+                return Primitive.apply(self, inputs, args[len(inputs) :])
+        if self.arity < 0:
+            return self.forward(inputs, *args[len(inputs) :])
+        return self.forward(*args)
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+    def plan(self, mask: int) -> Plan | None:
+        """What a record keeps if the inputs in ``mask`` have places; None: nothing to record.
+
+        The indices of inputs whose place is not kept, since they have no rule, and a function that
+        picks what is saved from ``(None, *inputs, result)``.
+        """
+        inputs = [i for i in range(self.arity) if mask >> i & 1]
+        ruled = [i for i in inputs if self.bound[i] is not None]
+        saved = frozenset[int]().union(*(self.saves[i] for i in ruled))
+        pick = itemgetter(*(i + 1 if i in saved else 0 for i in range(self.arity + 1)))
+        dropped = tuple(i for i in inputs if i not in ruled)
+        self.plans[mask] = (dropped, pick) if ruled else None
+        return self.plans[mask]
+
+
+class BoundRule:
+    """A rule with its arguments resolved: which fields of a record each of its names stands for.
+
+    ``arguments(environment)`` picks them; the environment of a record with n inputs is
+    ``(out_bar, *inputs, out, *params, *shapes)``, or for a variadic primitive
+    ``(out_bar, inputs, out, *params, shapes, index)``.
+    """
+
+    __slots__ = ("arguments", "names", "partial", "rule", "saves", "single")
+
+    def __init__(self, primitive: Primitive, rule: Rule) -> None:
+        self.rule = rule
+        self.names = rule.__code__.co_varnames[: rule.__code__.co_argcount]
+        self.partial = "out_bar" not in self.names
+        if self.partial and not primitive.elementwise:
+            raise TypeError(f"{primitive.name}: the rule {rule.__name__} must take out_bar")
+        slots = _environment(primitive)
+        for name in self.names:
+            if name not in slots:
+                raise TypeError(
+                    f"{primitive.name}: the rule {rule.__name__} names {name!r}, which is none of "
+                    f"{', '.join(slots)}"
+                )
+        positions = [slots[name] for name in self.names]
+        self.single = len(positions) == 1
+        self.arguments = itemgetter(*positions) if positions else _no_arguments
+        count = 1 if primitive.arity < 0 else primitive.arity
+        #: Indices of the saved fields that the rule reads: inputs 0..n-1, and n for the result.
+        self.saves = frozenset(p - 1 for p in positions if 1 <= p <= count + 1)
+
+    def __call__(self, environment: tuple[Any, ...]) -> Any:
+        if self.single:
+            return self.rule(self.arguments(environment))
+        return self.rule(*self.arguments(environment))
+
+
+def _no_arguments(environment: tuple[Any, ...]) -> tuple[Any, ...]:
+    return ()
+
+
+def _environment(primitive: Primitive) -> dict[str, int]:
+    if primitive.arity < 0:
+        names = ["out_bar", "inputs", "out", *primitive.params, "shapes", "index"]
+    else:
+        inputs = INPUTS[: primitive.arity]
+        names = ["out_bar", *inputs, "out", *primitive.params]
+        names += [name + "_shape" for name in inputs]
+    return {name: position for position, name in enumerate(names)}
+
+
+def elementwise(
+    name: str, forward: Callable[..., Any], *rules: Rule | None, **options: Any
+) -> Primitive:
+    """Declare an elementwise primitive: one rule for each input, None where there is no derivative.
+
+    Broadcasting, dtype promotion, conjugation of complex partials, the native kernel and forward
+    mode are the driver's. Options: ``floating`` (integers become the default float first),
+    ``condition`` (input 0 is a bool that takes no part in promotion), ``native`` (False where Numba
+    cannot compile the rule), ``grad_name`` (torch's name, where it isn't ``<Name>Backward0``),
+    ``aliases`` (further public names), ``hidden`` (no function and method follow from it: a
+    `public` function uses it).
+    """
+    return Primitive(name, forward, rules, elementwise=True, **options)
+
+
+def structural(
+    name: str, forward: Callable[..., Any], *rules: Rule | None, **options: Any
+) -> Primitive:
+    """Declare a primitive that isn't elementwise. Every rule takes ``out_bar``.
+
+    The forward function's parameters after the inputs are the record's parameters, passed by
+    position and hashable where possible. Options: ``variadic`` (one rule for any number of inputs,
+    given as a tuple), ``outputs`` (more than one: ``out`` and ``out_bar`` are tuples), ``view``
+    (the result shares the input's memory), ``casts`` (the result has another dtype than the
+    input, on purpose), ``grad_name``.
+    """
+    code = forward.__code__
+    names = code.co_varnames[: code.co_argcount]
+    params = names[1:] if options.get("variadic") else names[len(rules) :]
+    return Primitive(name, forward, rules, elementwise=False, params=tuple(params), **options)
+
+
+def select(condition: Any, x: Any, y: Any) -> Any:
+    """``x`` where the condition holds, else ``y``: for arrays, Tensors and compiled scalars.
+
+    Unlike a product with 0 it gives no nan where the branch not taken is infinite.
+    """
+    return np.where(condition, x, y)
+
+
+class Operator:
+    """A public function: its names, and where it is found beside ``tapegrad.<name>``."""
+
+    __slots__ = ("aliases", "function", "inplace", "method", "modules", "name", "numpy")
+
+    def __init__(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *,
+        method: bool | str = True,
+        inplace: bool = False,
+        module: str | tuple[str, ...] = "",
+        numpy: Iterable[Any] = (),
+        aliases: Iterable[str] = (),
+    ) -> None:
+        self.name = name
+        self.function = function
+        self.method = method
+        self.inplace = inplace
+        self.modules = (module,) if isinstance(module, str) else module
+        self.numpy = tuple(numpy)
+        self.aliases = tuple(aliases)
+
+
+#: Every public function that is written out, in the order of declaration.
+operators: list[Operator] = []
+
+
+def public(function: Any = None, **options: Any) -> Any:
+    """Declare a public function, with torch's signature; its first parameter is a Tensor.
+
+    It becomes ``tapegrad.<name>`` and a method of Tensor. Options: ``method`` (False: no method;
+    "only": no function; "property": a property), ``inplace`` (there is a method ``<name>_`` too),
+    ``module`` (found there, such as "nn.functional", instead of at the top, which is ""; or in
+    several), ``numpy`` (the NumPy functions that do this on Tensors), ``aliases``, ``name`` (where
+    the function can't have it).
+    """
+
+    def declare(function: Any) -> Any:
+        name = options.pop("name", function.__name__.rstrip("_"))
+        operators.append(Operator(name, function, **options))
+        return function
+
+    return declare if function is None else declare(function)
+
+
+def by_ufunc() -> dict[Any, Primitive]:
+    """The primitives whose forward is a NumPy ufunc, for ``__array_ufunc__``; the first of each."""
+    return {p.forward: p for p in reversed(primitives) if isinstance(p.forward, np.ufunc)}
+
+
+def _camel(name: str) -> str:
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+
+
+def reduced_axes(dim: int | Iterable[int] | None, ndim: int) -> tuple[int, ...]:
+    """The axes that ``dim`` names, normalised to 0..ndim-1; None or () is all of them.
+
+    Raises IndexError for an axis out of range and RuntimeError for one named twice, as torch does.
+    """
+    if dim is None:
+        return tuple(range(ndim))
+    if type(dim) is int and -ndim <= dim < ndim:
+        return (dim if dim >= 0 else dim + ndim,)
+    dims = tuple(dim) if isinstance(dim, Iterable) else (dim,)
+    if not dims:
+        return tuple(range(ndim))
+    axes = tuple([wrap_axis(d, ndim) for d in dims])
+    for axis in axes:
+        if axes.count(axis) > 1:
+            raise RuntimeError(f"dim {axis} appears multiple times in the list of dims")
+    return axes if ndim else ()
+
+
+def wrap_axis(dim: int, ndim: int) -> int:
+    """``dim`` in 0..ndim-1, counting negative ones from the end (a 0-d array takes 0 and -1)."""
+    bound = max(ndim, 1)
+    if not -bound <= dim < bound:
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], "
+            f"but got {dim})"
+        )
+    return dim + bound if dim < 0 else dim

@@ -1,0 +1,103 @@
+"""What is known of an array without looking at it: its shape and dtype, interned.
+
+Two Tensors have the same shape and dtype exactly if their specs are one object, so the recording
+path decides by a single ``is`` that neither promotion nor broadcasting is wanted. A record names
+specs by number: an int keeps records free of references that Python's cycle collector would have
+to follow. The table grows by one small object for each distinct shape and dtype that a program
+ever uses.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Spec", "spec_for", "spec_of", "specs"]
+
+#: Arrays up to this size take the short recording path, which does not count bytes: the garbage
+#: that can gather between two sweeps of the tape is bounded by this times the sweep's interval.
+SMALL_BYTES = 4096
+
+#: Python numbers kept as arrays, for each dtype.
+CONSTANTS = 256
+
+
+class Spec:
+    """A shape and a dtype. Never made directly: `spec_of` gives the one of its kind."""
+
+    __slots__ = (
+        "as_special",
+        "constants",
+        "differentiable",
+        "dtype",
+        "is_complex",
+        "nbytes",
+        "ndim",
+        "number",
+        "plain",
+        "shape",
+        "size",
+        "special",
+    )
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], special: bool) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self.ndim = len(shape)
+        self.differentiable = dtype.kind in "fc"
+        self.is_complex = dtype.kind == "c"
+        self.size = math.prod(shape)
+        self.nbytes = self.size * dtype.itemsize
+        #: Marks Tensors that must be looked at on each use, such as views, whose base may have
+        #: moved.
+        self.special = special
+        self.as_special: Spec = self
+        #: The short recording path serves real floating arrays that are small and not special.
+        self.plain = not special and dtype.char in "fd" and self.nbytes <= SMALL_BYTES
+        self.constants: dict[float, np.ndarray] = _constants.setdefault(dtype, {})
+        self.number = len(specs)
+        specs.append(self)
+
+    def constant(self, value: float) -> np.ndarray:
+        """A Python number as a 0-d array of this dtype; small sets of numbers are kept."""
+        array = np.array(value, self.dtype)
+        # 0.0 == -0.0, and a dictionary would give the one for the other.
+        if value and len(self.constants) < CONSTANTS:
+            array.flags.writeable = False
+            self.constants[value] = array
+        return array
+
+    def __repr__(self) -> str:
+        return f"{self.dtype.name}[{', '.join(map(str, self.shape))}]"
+
+
+_lock = threading.Lock()
+_constants: dict[Any, dict[float, np.ndarray]] = {}
+specs: list[Spec] = []
+_table: dict[tuple[tuple[int, ...], Any], Spec] = {}
+
+
+def spec_of(array: np.ndarray) -> Spec:
+    """The spec of an array."""
+    key = (array.shape, array.dtype)
+    spec = _table.get(key)
+    return _new(key) if spec is None else spec
+
+
+def spec_for(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Spec:
+    """The spec of arrays of that shape and dtype."""
+    spec = _table.get((shape, dtype))
+    return _new((shape, dtype)) if spec is None else spec
+
+
+def _new(key: tuple[tuple[int, ...], Any]) -> Spec:
+    with _lock:
+        spec = _table.get(key)
+        if spec is None:
+            spec = Spec(key[0], key[1], special=False)
+            spec.as_special = Spec(key[0], key[1], special=True)
+            _table[key] = spec
+        return spec

@@ -1,0 +1,89 @@
+"""In-place changes of arrays that the tape has saved.
+
+Counting versions on every operation would cost every operation. So the rare side pays: an in-place
+operation *stamps* the memory that it writes to with the next serial of the tape. A record saved a
+value that has changed since exactly if the memory carries a stamp later than the record's serial.
+Replay checks only records older than the last stamp: in a training loop, whose
+step changes parameters after the backward pass, none. What a person writes through NumPy can't be
+seen, as in torch.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+
+import numpy as np
+
+__all__ = ["Stamp", "clock", "is_stale", "owner", "stamp", "stamps", "version", "version_at"]
+
+
+class Stamp:
+    """When a piece of memory was last written in place, and how often."""
+
+    __slots__ = ("recent", "reference", "serial", "version")
+
+    def __init__(self, reference: weakref.ref[np.ndarray]) -> None:
+        self.reference = reference
+        self.serial = 0
+        self.version = 0
+        #: The last serials, from which an error tells the version that a record had saved.
+        self.recent: deque[int] = deque(maxlen=64)
+
+
+class Clock:
+    """``latest``: the serial of the last stamp. Records made after it need no check."""
+
+    __slots__ = ("latest",)
+
+    def __init__(self) -> None:
+        self.latest = 0
+
+
+clock = Clock()
+
+#: By the id of the array that owns the memory; an entry goes with its array.
+stamps: dict[int, Stamp] = {}
+
+
+def owner(array: np.ndarray) -> np.ndarray:
+    """The array at the end of the chain of views: it stands for the memory."""
+    base = array.base
+    while type(base) is np.ndarray:
+        array = base
+        base = array.base
+    return array
+
+
+def stamp(array: np.ndarray, serial: int) -> None:
+    """Note that ``array`` is written in place at ``serial``."""
+    root = owner(array)
+    key = id(root)
+    entry = stamps.get(key)
+    if entry is None:
+
+        def forget(_: object, key: int = key) -> None:
+            stamps.pop(key, None)
+
+        entry = stamps[key] = Stamp(weakref.ref(root, forget))
+    entry.serial = clock.latest = serial
+    entry.version += 1
+    entry.recent.append(serial)
+
+
+def version(array: np.ndarray) -> int:
+    """How many in-place operations have written to the array's memory."""
+    entry = stamps.get(id(owner(array)))
+    return 0 if entry is None else entry.version
+
+
+def version_at(array: np.ndarray, serial: int) -> int:
+    """The version of the array's memory when the record ``serial`` saved it."""
+    entry = stamps[id(owner(array))]
+    return entry.version - sum(1 for later in entry.recent if later > serial)
+
+
+def is_stale(array: np.ndarray, serial: int) -> bool:
+    """Whether the array was written in place after the record ``serial`` saved it."""
+    entry = stamps.get(id(owner(array)))
+    return entry is not None and entry.serial > serial

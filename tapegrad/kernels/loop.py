@@ -1,0 +1,256 @@
+"""The native loop: records in reverse, each run by calling its adjoint kernels. Threaded code.
+
+No Python runs per record. The loop reads the records, which are tuples in a list, through CPython's
+stable C API, with the GIL held; whatever it can't do itself (a record without a kernel, a leaf that
+it sees for the first time, a hook) it leaves to Python by returning, with all its state in one
+array of integers, and is called again. After some milliseconds of work it returns too, so that
+signals and other threads have their turn.
+
+An adjoint is a buffer of the loop's own for each pending record; the first contribution to it
+stores, later ones add, and it is freed as soon as its record has run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+from typing import Any
+
+from numba import carray, types
+
+from tapegrad.kernels.adjoint import ARITY
+from tapegrad.kernels.cache import KernelCache
+from tapegrad.kernels.native import (
+    C_CONTIGUOUS,
+    DATA,
+    FLAGS,
+    NDIM,
+    STRIDES,
+    allocate,
+    as_int,
+    call,
+    compile_native,
+    incref,
+    list_get,
+    load32,
+    load64,
+    pointer_to,
+    release,
+    tuple_get,
+    tuple_set,
+    tuple_size,
+)
+
+__all__ = ["compile_loop"]
+
+# What the loop returns: why it stopped.
+DONE, YIELD, PYTHON, NEW_LEAF, NEW_KERNEL = range(5)
+
+# Fields of the state.
+(
+    INDEX,  # the record to look at next
+    PENDING,  # records that have an adjoint
+    BUDGET,  # work left before it yields
+    RECORDS,  # id of the list
+    NONE,  # id of None
+    RELEASED,  # id of what takes the place of freed values
+    ADJOINTS,  # address: a buffer for each record, 0 for none, IN_PYTHON for one kept there
+    LEAVES,  # address of the leaves' table: place, buffer (DEAD: not wanted), whether it is filled
+    LEAF_MASK,  # size of that table - 1
+    SPECS,  # address: for each spec its size, dtype (-1: not one for kernels)
+    KERNELS,  # address: for each primitive, input and dtype a kernel (0: not compiled, -1: none)
+    STOPS,  # address of the descending serials that Python wants to handle, and a last 0
+    STOP,  # position in the stops
+    RETAIN,  # keep saved values
+    LATEST,  # records older than this may have saved what was changed since
+    ARGUMENT,  # of the reason it stopped: a leaf's place; or a kernel's position
+) = range(16)
+FIELDS = 16
+
+IN_PYTHON = 1
+DEAD = 1
+
+#: Elements, plus RECORD_WORK for each record, that are some 5 ms of work.
+BUDGET_ELEMENTS = 200_000
+RECORD_WORK = 40
+
+
+def _loop(state_address: int) -> int:
+    one = types.int64(1)
+    state = carray(pointer_to(state_address, one), FIELDS)
+    records = state[RECORDS]
+    none = state[NONE]
+    index = state[INDEX]
+    adjoints = carray(pointer_to(state[ADJOINTS], one), index + 1)
+    mask = state[LEAF_MASK]
+    leaves = carray(pointer_to(state[LEAVES], one), 3 * (mask + 1))
+    specs = carray(pointer_to(state[SPECS], one), 1)
+    kernels = carray(pointer_to(state[KERNELS], one), 1)
+    stops = carray(pointer_to(state[STOPS], one), 1)
+    # Where the contribution to each input goes.
+    target_0 = target_1 = target_2 = types.int64(-1)
+    while index >= 0 and state[PENDING] > 0:
+        out_bar = adjoints[index]
+        if out_bar == 0:
+            index -= 1
+            continue
+        state[INDEX] = index
+        if state[BUDGET] <= 0:
+            return YIELD
+        record = list_get(records, index)
+        serial = as_int(tuple_get(record, 0))
+        while stops[state[STOP]] > serial:
+            state[STOP] += 1
+        size = tuple_size(record)
+        arity = (size - 5) // 2
+        spec = as_int(tuple_get(record, 2))
+        dtype = specs[2 * spec + 1]
+        if (
+            out_bar == IN_PYTHON
+            or stops[state[STOP]] == serial
+            or serial < state[LATEST]
+            or dtype < 0
+            or arity > ARITY
+            or tuple_get(record, 3) != none
+            or tuple_get(record, size - 1) == state[RELEASED]
+            or (state[RETAIN] == 0 and load32(record) != 1)
+        ):
+            return PYTHON
+        n = specs[2 * spec]
+        # First see that all is there, so that Python can take over before anything has been done.
+        row = 2 * ARITY * as_int(tuple_get(record, 1)) + dtype
+        for i in range(arity):
+            target = types.int64(-1)
+            object_ = tuple_get(record, 4 + i)
+            if object_ != none:
+                kernel = kernels[row + 2 * i]
+                if kernel == 0:
+                    state[ARGUMENT] = row + 2 * i
+                    return NEW_KERNEL
+                if kernel == -1:
+                    return PYTHON
+                place = as_int(object_)
+                if place < 0:
+                    slot = (-place) & mask
+                    while leaves[3 * slot] != 0 and leaves[3 * slot] != place:
+                        slot = (slot + 1) & mask
+                    if leaves[3 * slot] == 0:
+                        state[ARGUMENT] = place
+                        return NEW_LEAF
+                    target = -2 - slot
+                else:
+                    # Serials are dense where nothing was swept: guess, else look downwards.
+                    guess = index - (serial - place)
+                    if guess >= 0 and as_int(tuple_get(list_get(records, guess), 0)) == place:
+                        target = guess
+                    else:
+                        low = max(guess, 0)
+                        high = index - 1
+                        step = 1
+                        while high - step > low and (
+                            as_int(tuple_get(list_get(records, high - step), 0)) > place
+                        ):
+                            high -= step
+                            step *= 2
+                        low = max(low, high - step)
+                        while low < high:
+                            middle = (low + high) // 2
+                            if as_int(tuple_get(list_get(records, middle), 0)) < place:
+                                low = middle + 1
+                            else:
+                                high = middle
+                        if as_int(tuple_get(list_get(records, low), 0)) != place:
+                            return PYTHON
+                        target = low
+                    if adjoints[target] == IN_PYTHON:
+                        return PYTHON
+            if i == 0:
+                target_0 = target
+            elif i == 1:
+                target_1 = target
+            else:
+                target_2 = target
+        data_0 = data_1 = data_2 = data_out = types.int64(0)
+        stride_0 = stride_1 = stride_2 = stride_out = types.int64(0)
+        ready = True
+        for j in range(arity + 1):
+            saved = tuple_get(record, 4 + arity + j)
+            if saved == none:
+                continue
+            data = load64(saved + DATA)
+            ndim = load32(saved + NDIM)
+            strides = load64(saved + STRIDES)
+            stride = types.int64(0)
+            if ndim == 1:
+                stride = load64(strides)
+            elif ndim > 1:
+                if load32(saved + FLAGS) & C_CONTIGUOUS == 0:
+                    ready = False
+                    break
+                stride = load64(strides + 8 * (ndim - 1))
+            elif n == 1:
+                stride = 4 if dtype == 0 else 8
+            if j == arity:
+                data_out = data
+                stride_out = stride
+            elif j == 0:
+                data_0 = data
+                stride_0 = stride
+            elif j == 1:
+                data_1 = data
+                stride_1 = stride
+            else:
+                data_2 = data
+                stride_2 = stride
+        if not ready:
+            return PYTHON
+        for i in range(arity):
+            target = target_0 if i == 0 else target_1 if i == 1 else target_2
+            add = types.int64(1)
+            if target == -1:
+                continue
+            if target >= 0:
+                buffer = adjoints[target]
+                if buffer == 0:
+                    buffer = allocate(max(n * (4 if dtype == 0 else 8), 8))
+                    adjoints[target] = buffer
+                    state[PENDING] += 1
+                    add = types.int64(0)
+            else:
+                slot = -2 - target
+                buffer = leaves[3 * slot + 1]
+                if buffer == DEAD:
+                    continue
+                if leaves[3 * slot + 2] == 0:
+                    leaves[3 * slot + 2] = 1
+                    add = types.int64(0)
+            call(
+                kernels[row + 2 * i],
+                (n, add, out_bar, buffer, data_0, data_1, data_2, data_out,
+                 stride_0, stride_1, stride_2, stride_out),
+            )  # fmt: skip
+        release(out_bar)
+        adjoints[index] = 0
+        state[PENDING] -= 1
+        state[BUDGET] -= n + RECORD_WORK
+        index -= 1
+        state[INDEX] = index
+        if state[RETAIN] == 0:
+            for j in range(4 + arity, size):
+                if tuple_get(record, j) != none:
+                    for k in range(4 + arity, size):
+                        incref(state[RELEASED])
+                        tuple_set(record, k, state[RELEASED])
+                    break
+    state[INDEX] = index
+    return DONE
+
+
+def compile_loop() -> Any:
+    """The compiled loop, from the cache where it is there."""
+    module = sys.modules[__name__]
+    native = sys.modules["tapegrad.kernels.native"]
+    source = inspect.getsource(module) + inspect.getsource(native)
+    cache = KernelCache("loop", hashlib.sha256(source.encode()).digest())
+    return compile_native(_loop, types.int64(types.int64), cache)

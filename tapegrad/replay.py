@@ -1,0 +1,415 @@
+"""The backward pass: the tape, replayed in reverse.
+
+For ``z = x * y`` with the record ``(v3, mul, spec, None, v1, v2, x, y, None)``:
+
+    adjoints = {v3: z_bar}
+    for record in reversed(tape):               # down from the record of the root
+        out_bar = adjoints.pop(record.place)    # none: the root doesn't depend on it
+        v1's adjoint += out_bar * mul_x(y)      # for each input that has a place
+        v2's adjoint += out_bar * mul_y(x)
+
+The walk ends when no adjoint of a record is pending; what is left are the adjoints of leaves. It
+computes with arrays or, for ``create_graph``, with Tensors, whose operations are recorded in turn.
+Two things can run a record: its rules, here, in Python; and, for long tapes, kernels that Numba
+compiled from the same rules, called by one native loop (`tapegrad.kernels`), which hands back the
+records that have none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from tapegrad.broadcast import cast, fit, in_dtype_of
+from tapegrad.primitive import Primitive, primitives
+from tapegrad.spec import specs
+from tapegrad.storage import clock, is_stale, owner, stamps, version_at
+from tapegrad.tape import CODE, INPUTS, PARAMS, PLACE, RELEASED, SPEC, Record, Tape, arity
+
+__all__ = ["Replay", "contribution", "environment"]
+
+Hook = Callable[[int, Any], Any]
+
+#: Records that a process replays in Python before it loads the native loop. Importing Numba and the
+#: first kernels costs 0.3 to 0.6 s, as much as some 100,000 records in Python; whoever has replayed
+#: a twentieth of that is likely to go on.
+LOAD_AFTER = 5_000
+#: Records that a replay runs in Python once the loop is loaded: setting it up costs about as much.
+NATIVE_AFTER = 12
+#: On longer tapes than this a walk with targets goes everywhere: finding the way costs more.
+PRUNE_BELOW = 1_000
+
+
+#: Records without an adjoint that a walk in Python passes before it looks the next one up.
+JUMP_AFTER = 16
+
+
+class _Native:
+    """Whether the native loop is loaded (None: not yet), and the count that decides about it."""
+
+    loaded: bool | None = None
+    replayed = 0
+
+
+native = _Native()
+
+
+def load_native() -> bool:
+    """Load the native loop; False where it can't be used."""
+    if native.loaded is None:
+        native.loaded = False
+        if os.environ.get("NUMBA_DISABLE_JIT", "0") == "0":
+            from tapegrad.kernels.run import available
+
+            native.loaded = available()
+    return native.loaded
+
+
+class Replay:
+    """One run of the tape in reverse.
+
+    Args:
+        tape: the tape.
+        roots: places of the values to differentiate, with their adjoints.
+        retain: keep what the records have saved.
+        wrap: ``wrap(array, place)`` makes a Tensor; given for ``create_graph``.
+        targets: if given, only adjoints on the way to these places are computed, and those of the
+            targets are returned by `run` beside the leaves'.
+        hook: ``hook(place, adjoint)`` is called for the places in ``tape.notes``; what it returns
+            takes the adjoint's place.
+    """
+
+    __slots__ = (
+        "__dict__",
+        "_roots",
+        "adjoints",
+        "found",
+        "hook",
+        "leaves",
+        "needed",
+        "owned",
+        "retain",
+        "start",
+        "tape",
+        "targets",
+        "wrap",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        tape: Tape,
+        roots: Iterable[tuple[int, Any]],
+        *,
+        retain: bool,
+        wrap: Callable[[np.ndarray, int | None], Any] | None = None,
+        targets: frozenset[int] | None = None,
+        hook: Hook | None = None,
+    ) -> None:
+        self.tape = tape
+        self.retain = retain
+        self.wrap = wrap
+        self.targets = targets
+        self.hook = hook
+        #: Adjoints of records, by place, and those of leaves.
+        self.adjoints: dict[int, Any] = {}
+        self.leaves: dict[int, Any] = {}
+        self.found: dict[int, Any] = {}
+        #: The places whose adjoint array nobody else holds: it may be added to in place.
+        self.owned: set[int] = set()
+        self.start = -1
+        self.needed: set[int] | None = None
+        self._roots = list(roots)
+
+    def run(self) -> tuple[dict[int, Any], dict[int, Any]]:
+        """Walk the tape. Returns the adjoints of the leaves and those of the targets."""
+        tape = self.tape
+        tape.begin_replay()
+        try:
+            for place, adjoint in self._roots:
+                self.add(place, adjoint, fresh=False)
+                if place > 0:
+                    index = tape.index(place)
+                    if index is None:
+                        raise _gone(tape, place)
+                    self.start = max(self.start, index)
+            if self.targets is not None and self.adjoints and self.start < PRUNE_BELOW:
+                self.needed = self._needed(self.targets)
+            self.walk()
+        finally:
+            tape.end_replay()
+        return self.leaves, self.found
+
+    def walk(self) -> None:
+        """From the root's record down, until no adjoint is pending."""
+        records = self.tape.records
+        adjoints = self.adjoints
+        index = self.start
+        steps = skipped = 0
+        limit = self._python_records()
+        while adjoints and index >= 0:
+            record = records[index]
+            if record[PLACE] in adjoints:
+                if steps == limit:
+                    break
+                steps += 1
+                skipped = 0
+                self.step(index, record)
+            elif (skipped := skipped + 1) == JUMP_AFTER:
+                # Far from the next record: look it up.
+                skipped = 0
+                found = self.tape.index(max(adjoints))
+                index = index if found is None else min(found + 1, index)
+            index -= 1
+        native.replayed += steps
+        if adjoints and index >= 0 and load_native():
+            from tapegrad.kernels.run import walk_natively
+
+            walk_natively(self, index)
+        elif adjoints and index >= 0:
+            self._walk_on(index)
+        if self.adjoints:
+            raise self.gone()
+
+    def _walk_on(self, index: int) -> None:
+        """The rest of the walk in Python."""
+        records = self.tape.records
+        while self.adjoints and index >= 0:
+            record = records[index]
+            if record[PLACE] in self.adjoints:
+                self.step(index, record)
+            index -= 1
+
+    def _python_records(self) -> int:
+        """How many records to run in Python before the native loop takes over; -1: all."""
+        if self.wrap is not None or self.needed is not None or native.loaded is False:
+            return -1
+        if native.loaded:
+            return NATIVE_AFTER
+        return max(LOAD_AFTER - native.replayed, NATIVE_AFTER)
+
+    def gone(self, place: int | None = None) -> RuntimeError:
+        """The error for a place whose record isn't on the tape."""
+        return _gone(self.tape, max(self.adjoints, default=0) if place is None else place)
+
+    def step(self, index: int, record: Record) -> None:
+        """Run one record: give each of its inputs its share of the result's adjoint."""
+        place = record[PLACE]
+        out_bar = self.adjoints.pop(place)
+        owned = place in self.owned
+        if owned:
+            self.owned.discard(place)
+        if self.targets is not None or self.tape.notes:
+            noted = self._noted(place, out_bar)
+            owned = owned and noted is out_bar and place not in self.found
+            out_bar = noted
+        if record[-1] is RELEASED:
+            raise RuntimeError(_SECOND_TIME)
+        primitive = primitives[record[CODE]]
+        if primitive.is_output:
+            self._add_output(record, out_bar)
+            return
+        if place < clock.latest:
+            check_saved(record)
+        n = primitive.arity
+        if n < 0:
+            n = arity(record)
+        values = environment(primitive, record, n, out_bar, self.wrap)
+        needed = self.needed
+        arrays = self.wrap is None
+        given = 0  # places that were given out_bar itself
+        for i in range(n):
+            source = record[INPUTS + i]
+            if source is None or (needed is not None and source not in needed):
+                continue
+            share = contribution(primitive, record, i, values)
+            if share is out_bar:
+                given += 1
+                last = source
+                self.add(source, share, False)
+            elif share is not None:
+                self.add(source, share, arrays and share.base is None)
+        if owned and given == 1 and self._holder(last).get(last) is out_bar:
+            # Its last use: whoever has it now may add to it in place.
+            self.owned.add(last)
+        if not self.retain:
+            for value in record[INPUTS + n :]:
+                if value is not None:
+                    released = record[: INPUTS + n] + (RELEASED,) * (n + 1)
+                    self.tape.records[index] = released
+                    break
+
+    def _holder(self, place: int) -> dict[int, Any]:
+        return self.adjoints if place > 0 else self.leaves
+
+    def _noted(self, place: int, out_bar: Any) -> Any:
+        """Run the hooks of a place, and keep its adjoint if it is a target."""
+        if place in self.tape.notes and self.hook is not None:
+            out_bar = self.hook(place, out_bar)
+        if self.targets is not None and place in self.targets:
+            self.found[place] = out_bar
+        return out_bar
+
+    def add(self, place: int, share: Any, fresh: bool) -> None:
+        """Add a share to the adjoint of a place; ``fresh``: nobody else holds the array."""
+        adjoints = self.adjoints if place > 0 else self.leaves
+        before = adjoints.get(place)
+        if before is None:
+            adjoints[place] = share
+            if fresh:
+                self.owned.add(place)
+        elif self.wrap is not None:
+            adjoints[place] = np.add(before, share)
+        elif place in self.owned and before.ndim:
+            np.add(before, share, out=before)
+        else:
+            adjoints[place] = np.asarray(np.add(before, share))
+            self.owned.add(place)
+
+    def mark(self, place: int) -> None:
+        """Note that Python keeps an adjoint for a place; a native walk has to know."""
+
+    def _add_output(self, record: Record, out_bar: Any) -> None:
+        """The adjoint of one of several outputs: the record that made them gathers them."""
+        source = record[INPUTS]
+        if self.needed is not None and source not in self.needed:
+            return
+        maker = self.tape.record(source)
+        if maker is None:
+            raise _gone(self.tape, source)
+        self.mark(source)
+        gathered = self.adjoints.setdefault(source, [None] * primitives[maker[CODE]].outputs)
+        position = record[PARAMS][0]
+        before = gathered[position]
+        gathered[position] = out_bar if before is None else np.add(before, out_bar)
+
+    def _needed(self, targets: frozenset[int]) -> set[int]:
+        """The places on a way from a target to a root."""
+        needed = set(targets)
+        records = self.tape.records
+        # A target that a record made can't be used before that record; a leaf anywhere.
+        first = 0
+        if min(targets) > 0:
+            first = self.tape.index(min(targets)) or 0
+        for index in range(first, self.start + 1):
+            record = records[index]
+            for source in record[INPUTS : INPUTS + arity(record)]:
+                if source in needed:
+                    needed.add(record[PLACE])
+                    break
+        return needed
+
+
+def environment(
+    primitive: Primitive,
+    record: Record,
+    n: int,
+    out_bar: Any,
+    wrap: Callable[[np.ndarray, int | None], Any] | None,
+) -> tuple[Any, ...]:
+    """The values that the names of a record's rules stand for, in the order of `BoundRule`."""
+    if wrap is None:
+        if primitive.elementwise:
+            return (out_bar, *record[INPUTS + n :])
+        if primitive.arity >= 0:
+            return (out_bar, *record[INPUTS + n :], *record[PARAMS])
+    saved = record[INPUTS + n : INPUTS + 2 * n]
+    out = record[-1]
+    if wrap is not None:
+        places = record[INPUTS : INPUTS + n]
+        saved = tuple(
+            None if array is None else wrap(array, place)
+            for array, place in zip(saved, places, strict=True)
+        )
+        if primitive.elementwise and record[PARAMS] is not None:
+            saved = tuple(_uncast(x, i) for x, i in zip(saved, record[PARAMS], strict=True))
+        if out is not None:
+            out = wrap(out, record[PLACE])
+        if primitive.elementwise:
+            return (out_bar, *saved, out)
+    if primitive.arity < 0:
+        return (out_bar, saved, out, *record[PARAMS])
+    return (out_bar, *saved, out, *record[PARAMS])
+
+
+def _uncast(x: Any, spec: int) -> Any:
+    """A saved Tensor that had been cast, as the cast of the Tensor that is at its place."""
+    if x is None or x._array.dtype == specs[spec].dtype or x._place is None:
+        return x
+    dtype, x._array = x._array.dtype, x._array.astype(specs[spec].dtype)
+    x._spec = specs[spec]
+    return cast(x, dtype, x._array.dtype)
+
+
+def contribution(
+    primitive: Primitive, record: Record, i: int, values: tuple[Any, ...]
+) -> Any | None:
+    """Input i's share of the adjoint of the record's result, in the input's shape and dtype."""
+    if primitive.arity < 0:
+        rule = primitive.bound[0]
+        values = (*values, i)
+    else:
+        rule = primitive.bound[i]
+    if rule is None:
+        return None
+    spec = specs[record[SPEC]]
+    try:
+        share = rule(values)
+        if rule.partial:
+            share = np.multiply(values[0], np.conjugate(share) if spec.is_complex else share)
+    except (FloatingPointError, RuntimeWarning):
+        with np.errstate(all="ignore"):
+            share = rule(values)
+            if rule.partial:
+                share = np.multiply(values[0], np.conjugate(share) if spec.is_complex else share)
+    if isinstance(share, np.generic):
+        share = np.asarray(share)
+    if primitive.elementwise:
+        mixed = record[PARAMS]
+        if mixed is not None:
+            return fit(share, specs[mixed[i]])
+        # A rule may compute in a wider dtype, or with a scalar.
+        if type(share) is np.ndarray and share.dtype is not spec.dtype:
+            return fit(share, spec)
+    elif not primitive.casts:
+        return in_dtype_of(share, values[0])
+    return share
+
+
+def check_saved(record: Record) -> None:
+    """Raise torch's error if an array that the record saved has been changed in place since."""
+    for value in record[INPUTS + arity(record) :]:
+        for array in value if type(value) is tuple else (value,):
+            if type(array) is np.ndarray and is_stale(array, record[PLACE]):
+                primitive = primitives[record[CODE]]
+                entry = stamps[id(owner(array))]
+                raise RuntimeError(
+                    "one of the variables needed for gradient computation has been modified by an "
+                    f"inplace operation: [{_type_name(array)} {list(array.shape)}], which is saved "
+                    f"for {primitive.grad_name}, is at version {entry.version}; expected version "
+                    f"{version_at(array, record[PLACE])} instead. Hint: clone() the value before "
+                    "changing it in place."
+                )
+
+
+_SECOND_TIME = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after "
+    "they have already been freed). Saved intermediate values of the graph are freed when you call "
+    ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the "
+    "graph a second time or if you need to access saved tensors after calling backward."
+)
+
+
+def _gone(tape: Tape, place: int) -> RuntimeError:
+    if tape.was_reset(place):
+        return RuntimeError(
+            "this Tensor's record was dropped by tape.reset_to(): its history is gone. Compute it "
+            "again, or detach() it."
+        )
+    return RuntimeError(_SECOND_TIME)
+
+
+def _type_name(array: np.ndarray) -> str:
+    return f"tapegrad.{array.dtype.name}"

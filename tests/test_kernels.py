@@ -1,0 +1,327 @@
+"""Kernel = rule, for every elementwise primitive; native walk = Python's; the kernel cache."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tapegrad
+from tapegrad import replay as replay_module
+from tapegrad.autograd import backward
+from tapegrad.primitive import primitives
+from tapegrad.recording import apply
+from tapegrad.replay import contribution
+from tapegrad.tensor import from_array
+from tests.domains import differentiable, inputs_of
+
+ELEMENTWISE = [p for p in primitives if p.elementwise and differentiable(p)]
+NATIVE = [p for p in ELEMENTWISE if p.native and p.arity <= 3]
+IDS = [p.name for p in NATIVE]
+
+native_only = pytest.mark.skipif(
+    not replay_module.load_native(), reason="the native loop can't be used here"
+)
+
+
+def run_kernel(kernel, primitive, arrays, out, out_bar, x_bar, add):
+    values = [np.zeros(0)] * 3
+    strides = [0] * 4
+    for i, array in enumerate(arrays):
+        values[i] = array
+        strides[i] = array.strides[0] if array.ndim else 0
+    strides[3] = out.strides[0]
+    addresses = [v.ctypes.data for v in values]
+    kernel.ctypes(
+        out_bar.size, add, out_bar.ctypes.data, x_bar.ctypes.data, *addresses, out.ctypes.data,
+        *strides,
+    )  # fmt: skip
+
+
+@native_only
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("primitive", NATIVE, ids=IDS)
+def test_kernel_is_the_rule(primitive, dtype):
+    from tapegrad.kernels.adjoint import adjoint_kernel
+
+    rng = np.random.default_rng(1)
+    arrays = [a if a.dtype == bool else a.astype(dtype) for a in inputs_of(primitive, (33,))]
+    out = np.asarray(primitive.forward(*arrays)).astype(dtype)
+    out_bar = rng.uniform(-1, 1, 33).astype(dtype)
+    tolerance = (
+        {"rtol": 4e-6, "atol": 1e-6} if dtype == np.float32 else {"rtol": 1e-13, "atol": 1e-14}
+    )
+    for i, rule in enumerate(primitive.bound):
+        if rule is None:
+            continue
+        share = rule((out_bar, *arrays, out))
+        expected = out_bar * share if rule.partial else share
+        kernel = adjoint_kernel(primitive, i, np.dtype(dtype))
+        assert kernel is not None
+        x_bar = np.full(33, 7, dtype)
+        run_kernel(kernel, primitive, arrays, out, out_bar, x_bar, 0)
+        np.testing.assert_allclose(x_bar, expected, **tolerance)
+        run_kernel(kernel, primitive, arrays, out, out_bar, x_bar, 1)
+        np.testing.assert_allclose(x_bar, expected + x_bar * 0 + expected, **tolerance)
+        strided = [np.repeat(a, 3)[::3] for a in arrays]
+        run_kernel(kernel, primitive, strided, np.repeat(out, 2)[::2], out_bar, x_bar, 0)
+        np.testing.assert_allclose(x_bar, expected, **tolerance)
+
+
+SPECIAL = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 1e-310, 1e300, -1e300, 0.5, 2.0])
+
+
+@native_only
+@pytest.mark.parametrize("primitive", NATIVE, ids=IDS)
+def test_kernel_is_the_rule_at_special_values(primitive):
+    from tapegrad.kernels.adjoint import adjoint_kernel
+
+    grids = np.meshgrid(*[SPECIAL] * (primitive.arity + 1))
+    out_bar, *arrays = [np.ascontiguousarray(g.ravel()) for g in grids]
+    if primitive.condition:
+        arrays[0] = arrays[0] > 0
+    with np.errstate(all="ignore"):
+        out = np.asarray(primitive.forward(*arrays)).astype(np.float64)
+        for i, rule in enumerate(primitive.bound):
+            if rule is None:
+                continue
+            share = rule((out_bar, *arrays, out))
+            expected = np.broadcast_to(out_bar * share if rule.partial else share, out_bar.shape)
+            kernel = adjoint_kernel(primitive, i, np.dtype(np.float64))
+            x_bar = np.empty_like(out_bar)
+            run_kernel(kernel, primitive, arrays, out, out_bar, x_bar, 0)
+            np.testing.assert_allclose(x_bar, expected, rtol=1e-9, atol=1e-300)
+
+
+def both_ways(build, arrays):
+    """The gradients of a graph, replayed in Python and natively."""
+    results = []
+    loaded = replay_module.native.loaded
+    for native in (False, True):
+        leaves = [from_array(a.copy(), requires_grad=True) for a in arrays]
+        out = build(*leaves)
+        replay_module.native.loaded = loaded and native
+        after, replay_module.NATIVE_AFTER = replay_module.NATIVE_AFTER, 0
+        try:
+            backward(
+                out, from_array(np.linspace(0.5, 1.5, out._spec.size).reshape(out._spec.shape))
+            )
+        finally:
+            replay_module.native.loaded = loaded
+            replay_module.NATIVE_AFTER = after
+        results.append([None if x.grad is None else x.grad._array for x in leaves])
+    return results
+
+
+def assert_same(results):
+    for a, b in zip(*results, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            assert a.shape == b.shape
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
+
+
+@native_only
+@given(st.data())
+def test_native_walk_is_the_python_walk(data):
+    """Random graphs over random operations, with reuse, constants, broadcasting and reductions."""
+    shape = data.draw(st.sampled_from([(), (1,), (4,), (2, 3), (0,), (2, 0)]))
+    smooth = [p for p in NATIVE if p.name in ("add", "sub", "mul", "sin", "tanh", "neg", "exp")]
+    steps = data.draw(
+        st.lists(st.tuples(st.sampled_from(smooth), st.integers(0, 99), st.integers(0, 99),
+                           st.sampled_from(["tensor", "number", "row", "sum"])),
+                 min_size=1, max_size=30)
+    )  # fmt: skip
+    rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
+    arrays = [rng.uniform(-1, 1, shape), rng.uniform(-1, 1, shape), rng.uniform(-1, 1, ())]
+
+    def build(*leaves):
+        values = list(leaves[:2])
+        for primitive, a, b, kind in steps:
+            x = values[a % len(values)]
+            if primitive.arity == 1:
+                value = apply(primitive, (x,))
+            elif kind == "number":
+                value = apply(primitive, (x, 0.75))
+            elif kind == "row":
+                value = apply(primitive, (x, leaves[2]))
+            else:
+                value = apply(primitive, (x, values[b % len(values)]))
+            if kind == "sum":
+                value = value * value.sum()
+            values.append(apply_tanh(value))
+        return values[-1]
+
+    assert_same(both_ways(build, arrays))
+
+
+def apply_tanh(value):
+    (tanh,) = [p for p in primitives if p.name == "tanh"]
+    return apply(tanh, (value,))
+
+
+@native_only
+def test_many_leaves():
+    arrays = [np.full(3, 1.0 + i / 1000) for i in range(500)]
+
+    def build(*leaves):
+        total = leaves[0]
+        for leaf in leaves:
+            total = total * leaf + leaf
+        return total
+
+    assert_same(both_ways(build, arrays))
+
+
+SCRIPT = """
+    import numpy as np
+    from tapegrad import replay
+    from tapegrad.autograd import backward
+    from tapegrad.tensor import from_array
+    assert replay.load_native()
+    x = from_array(np.ones(3), requires_grad=True)
+    y = x
+    for _ in range(50):
+        y = y * 1.5 + x
+    backward(y, from_array(np.ones(3)))
+    print(x.grad._array.tolist())
+    from tapegrad.kernels.cache import statistics
+    print(statistics["hits"], statistics["misses"])
+"""
+
+
+def run(cache, code=SCRIPT):
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, "TAPEGRAD_CACHE_DIR": str(cache)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+    gradient, counts = result.stdout.strip().splitlines()
+    hits, misses = map(int, counts.split())
+    return gradient, hits, misses
+
+
+@native_only
+def test_a_second_process_compiles_nothing(tmp_path):
+    cache = tmp_path / "cache"
+    first = run(cache)
+    assert first[1] == 0
+    assert first[2] > 0
+    assert run(cache) == (first[0], first[2], 0)
+    assert cache.stat().st_mode & 0o077 == 0, "the cache is closed to others"
+
+
+@native_only
+def test_damaged_and_missing_caches_give_right_results(tmp_path):
+    cache = tmp_path / "cache"
+    gradient, _, count = run(cache)
+    files = sorted(cache.iterdir())
+    files[0].write_bytes(b"")
+    files[1].write_bytes(files[1].read_bytes()[:1000])
+    changed = bytearray(files[2].read_bytes())
+    changed[500] ^= 0xFF
+    files[2].write_bytes(changed)
+    assert run(cache) == (gradient, count - 3, 3)
+    assert run(cache) == (gradient, count, 0)
+    not_a_directory = tmp_path / "file"
+    not_a_directory.write_text("")
+    assert run(not_a_directory) == (gradient, 0, count)
+
+
+@native_only
+def test_two_processes_fill_one_cache(tmp_path):
+    command = [sys.executable, "-c", textwrap.dedent(SCRIPT)]
+    environment = {**os.environ, "TAPEGRAD_CACHE_DIR": str(tmp_path / "cache")}
+    both = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=300)[0].splitlines()[0] for process in both]
+    assert outputs[0] == outputs[1]
+    assert run(tmp_path / "cache")[2] == 0
+
+
+@native_only
+def test_an_edited_rule_gets_a_new_kernel(tmp_path):
+    script = """
+        import numpy as np
+        from tapegrad import replay
+        from tapegrad.autograd import backward
+        from tapegrad.operators import binary
+        from tapegrad.primitive import elementwise
+        from tapegrad.tensor import from_array
+        def twice_x(y):
+            return {factor} * y
+        def twice_y(x):
+            return x
+        twice = binary(elementwise("twice", np.multiply, twice_x, twice_y))
+        assert replay.load_native()
+        x = from_array(np.ones(3), requires_grad=True)
+        y = x
+        for _ in range(30):
+            y = twice(y, 1.0)
+        backward(y, from_array(np.ones(3)))
+        print(x.grad._array.tolist())
+        from tapegrad.kernels.cache import statistics
+        print(statistics["hits"], statistics["misses"])
+    """
+    cache = tmp_path / "cache"
+    first, _, _ = run(cache, script.format(factor="1"))
+    second, _, misses = run(cache, script.format(factor="2"))
+    assert first == "[1.0, 1.0, 1.0]"
+    assert second == str([float(2**30)] * 3)
+    assert misses == 1
+    assert run(cache, script.format(factor="1"))[0] == first
+
+
+def test_without_jit_all_is_replayed_in_python():
+    code = """
+        import sys
+        import numpy as np
+        from tapegrad import replay
+        from tapegrad.autograd import backward
+        from tapegrad.tensor import from_array
+        x = from_array(np.ones(3), requires_grad=True)
+        y = x
+        for _ in range(20_000):
+            y = y * 1.0
+        backward(y, from_array(np.ones(3)))
+        assert x.grad._array.tolist() == [1, 1, 1]
+        assert "numba" not in sys.modules
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_contribution_is_none_without_a_rule():
+    for primitive in primitives:
+        if primitive.elementwise and None in primitive.bound and primitive.arity > 0:
+            i = primitive.bound.index(None)
+            assert contribution(primitive, (), i, ()) is None
+            return
+
+
+@native_only
+def test_several_outputs_within_a_native_walk():
+    def build(x):
+        for _ in range(20):
+            variance, mean = tapegrad.var_mean(x)
+            x = x * 0.9 + variance - mean
+        return x
+
+    assert_same(both_ways(build, [np.linspace(-1, 1, 5)]))

@@ -1,0 +1,248 @@
+"""`backward` and `grad`: what people call, over `tapegrad.replay`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tapegrad import dtypes
+from tapegrad.autograd.hooks import run_hooks, run_leaf_hooks
+from tapegrad.modes import modes
+from tapegrad.recording import wrap, wrap_saved
+from tapegrad.replay import Replay
+from tapegrad.spec import spec_for
+from tapegrad.storage import stamp
+from tapegrad.tape import tape
+from tapegrad.tensor import Tensor, place_of
+
+__all__ = ["backward", "grad"]
+
+Tensors = Tensor | Sequence[Tensor]
+new = Tensor.__new__
+OptionalTensors = Tensor | Sequence[Tensor | None] | None
+
+
+def backward(
+    tensors: Tensors,
+    grad_tensors: OptionalTensors = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    grad_variables: OptionalTensors = None,
+    inputs: Tensors | None = None,
+) -> None:
+    """Add the gradients of ``tensors`` to the ``grad`` of the leaves that they depend on.
+
+    Args:
+        tensors: one Tensor or several.
+        grad_tensors: their adjoints, of the same shapes; None for a Tensor of one element is 1.
+        retain_graph: keep what the records have saved, to run backward again. Default: the value
+            of ``create_graph``.
+        create_graph: record the backward pass too, to differentiate it.
+        inputs: accumulate into these only (they may be no leaves).
+
+    Raises:
+        RuntimeError: a Tensor does not require grad, an adjoint is missing or has another shape,
+            saved values have been freed by an earlier call, or changed in place since.
+    """
+    if inputs is not None:
+        inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+        if not inputs:
+            raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
+    outputs = (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
+    roots = _roots(outputs, grad_tensors, create_graph)
+    targets = None if inputs is None else _targets(inputs)
+    replay, found = _run(roots, retain_graph, create_graph, targets)
+    if inputs is None:
+        for place, adjoint in replay.leaves.items():
+            leaf = tape.leaf(place)
+            if leaf is not None:
+                _accumulate(leaf, adjoint, place in replay.owned, create_graph)
+    else:
+        for tensor in inputs:
+            adjoint = found.get(place_of(tensor) or 0)
+            if adjoint is not None:
+                _accumulate(tensor, adjoint, False, create_graph)
+
+
+def grad(
+    outputs: Tensors,
+    inputs: Tensors,
+    grad_outputs: OptionalTensors = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of the sum of ``outputs`` (weighted by ``grad_outputs``) for ``inputs``.
+
+    Nothing is accumulated. An input that the outputs don't depend on raises RuntimeError, or gives
+    None with ``allow_unused``, or zeros with ``materialize_grads``.
+
+    >>> import tapegrad
+    >>> x = tapegrad.tensor(3., requires_grad=True)
+    >>> (first,) = tapegrad.autograd.grad(x ** 3, x, create_graph=True)
+    >>> (second,) = tapegrad.autograd.grad(first, x)
+    >>> first.item(), second.item()
+    (27.0, 18.0)
+    """
+    if is_grads_batched:
+        raise NotImplementedError(
+            "grad(is_grads_batched=True) is not supported: call grad once for each grad_outputs"
+        )
+    if not only_inputs:
+        raise ValueError("only_inputs=False is not supported; use backward() for the other leaves")
+    if materialize_grads and allow_unused is False:
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
+            "allow_unused=False."
+        )
+    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+    roots = _roots(outputs, grad_outputs, create_graph)
+    _, found = _run(roots, retain_graph, create_graph, _targets(inputs))
+    results: list[Tensor | None] = []
+    for i, tensor in enumerate(inputs):
+        adjoint = found.get(place_of(tensor) or 0)
+        if adjoint is not None:
+            results.append(adjoint if create_graph else wrap(np.array(adjoint)))
+        elif materialize_grads:
+            results.append(wrap(np.zeros(tensor._spec.shape, tensor._spec.dtype)))
+        elif allow_unused:
+            results.append(None)
+        else:
+            raise RuntimeError(
+                f"The differentiated Tensor at index {i} appears to not have been used in the "
+                "graph. Set allow_unused=True if this is the desired behavior."
+            )
+    return tuple(results)
+
+
+def _run(
+    roots: list[tuple[int, Any]],
+    retain_graph: bool | None,
+    create_graph: bool,
+    targets: frozenset[int] | None,
+) -> tuple[Replay, dict[int, Any]]:
+    replay = Replay(
+        tape,
+        roots,
+        retain=create_graph if retain_graph is None else retain_graph,
+        wrap=wrap_saved if create_graph else None,
+        targets=targets,
+        hook=run_hooks,
+    )
+    recording, modes.grad = modes.grad, create_graph
+    try:
+        leaves, found = replay.run()
+        if tape.notes:
+            for place in leaves:
+                if place in tape.notes and (targets is None or place in targets):
+                    leaves[place] = run_leaf_hooks(place, leaves[place])
+                    replay.owned.discard(place)
+    finally:
+        modes.grad = recording
+    if targets is not None:
+        for place in targets:
+            if place in leaves:
+                found[place] = leaves[place]
+    return replay, found
+
+
+def _targets(inputs: tuple[Tensor, ...]) -> frozenset[int]:
+    places = []
+    for tensor in inputs:
+        place = place_of(tensor)
+        if place is None:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+        places.append(place)
+    return frozenset(places)
+
+
+def _roots(
+    outputs: tuple[Tensor, ...], grads: OptionalTensors, create_graph: bool
+) -> list[tuple[int, Any]]:
+    """The places of the outputs with their adjoints, all checked before anything is computed."""
+    if grads is None and len(outputs) == 1 and not create_graph:
+        # The usual loss.
+        spec = outputs[0]._spec
+        if spec.plain and not spec.ndim and outputs[0]._place is not None:
+            one = spec.constants.get(1.0)
+            return [(outputs[0]._place, spec.constant(1.0) if one is None else one)]
+    if grads is None or isinstance(grads, Tensor):
+        adjoints: tuple[Tensor | None, ...] = (grads,)
+        if len(outputs) > 1 and grads is None:
+            adjoints = (None,) * len(outputs)
+    else:
+        adjoints = tuple(grads)
+    if len(adjoints) != len(outputs):
+        raise RuntimeError(f"got {len(outputs)} tensors and {len(adjoints)} gradients")
+    roots = []
+    for i, (output, adjoint) in enumerate(zip(outputs, adjoints, strict=True)):
+        place = place_of(output)
+        if place is None:
+            raise RuntimeError(
+                f"element {i} of tensors does not require grad and does not have a grad_fn"
+            )
+        spec = output._spec
+        if adjoint is None:
+            if spec.size != 1:
+                raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            if spec.dtype.kind == "c":
+                raise RuntimeError(
+                    "grad can be implicitly created only for real scalar outputs but got "
+                    f"{output.dtype}"
+                )
+            array = spec.constants.get(1.0)
+            if array is None or spec.ndim:
+                array = np.ones(spec.shape, spec.dtype) if spec.ndim else spec.constant(1.0)
+            roots.append((place, wrap(array) if create_graph else array))
+            continue
+        if not isinstance(adjoint, Tensor):
+            raise TypeError(
+                f"gradients can be either Tensors or None, but got {type(adjoint).__name__}"
+            )
+        if adjoint._spec.shape != spec.shape:
+            raise RuntimeError(
+                f"Mismatch in shape: grad_output[{i}] has a shape of {adjoint.shape} and "
+                f"output[{i}] has a shape of {output.shape}."
+            )
+        if (adjoint._spec.dtype.kind == "c") != (spec.dtype.kind == "c"):
+            raise RuntimeError(
+                "For complex Tensors, both grad_output and output are required to have the same "
+                f"dtype. Mismatch in dtype: grad_output[{i}] has a dtype of {adjoint.dtype} and "
+                f"output[{i}] has a dtype of {output.dtype}."
+            )
+        if adjoint._spec.dtype != spec.dtype:
+            adjoint = adjoint.to(dtypes.from_numpy(spec.dtype))
+        roots.append((place, adjoint if create_graph else adjoint._array))
+    return roots
+
+
+def _accumulate(tensor: Tensor, adjoint: Any, owned: bool, create_graph: bool) -> None:
+    """``tensor.grad += adjoint``; a gradient never shares memory with anything else."""
+    before = getattr(tensor, "_grad", None)
+    if create_graph:
+        tensor._grad = adjoint if before is None else before + adjoint
+    elif before is None:
+        gradient = new(Tensor)
+        array = tensor._array
+        if owned and adjoint.strides == array.strides:
+            gradient._array = adjoint
+        else:  # a copy, in the layout of the leaf
+            gradient._array = np.empty_like(array)
+            gradient._array[...] = adjoint
+        spec = tensor._spec
+        gradient._spec = spec_for(spec.shape, spec.dtype) if spec.special else spec
+        gradient._place = None
+        tensor._grad = gradient
+    elif before.requires_grad or not before._array.flags.writeable:
+        tensor._grad = wrap(np.asarray(np.add(before._array, adjoint)))
+    else:
+        stamp(before._array, tape.next_serial())
+        np.add(before._array, adjoint, out=before._array)
+    if tape.notes:
+        run_leaf_hooks(place_of(tensor) or 0, tensor, after=True)

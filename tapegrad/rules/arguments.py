@@ -1,0 +1,64 @@
+"""What faces do with their arguments: NumPy's names for them, sizes, dtypes in messages."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+#: Names that torch takes as well, as NumPy has them.
+NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input"}
+
+#: torch's names of dtypes, as in its messages.
+DTYPE_NAMES = {
+    **{"bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int"},
+    **{"int64": "Long", "float16": "Half", "float32": "Float", "float64": "Double"},
+    **{"complex64": "ComplexFloat", "complex128": "ComplexDouble"},
+}
+
+
+def with_numpy_names(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A face that also takes ``axis`` for ``dim`` and ``keepdims`` for ``keepdim``, as torch's."""
+
+    @functools.wraps(function)
+    def face(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            for name in NUMPY_NAMES.keys() & kwargs.keys():
+                kwargs.setdefault(NUMPY_NAMES[name], kwargs.pop(name))
+            return function(*args, **kwargs)
+        return function(*args)
+
+    return face
+
+
+def dtype_name(input: Any) -> str:
+    """torch's name of a Tensor's dtype in messages, such as "Long"."""
+    return DTYPE_NAMES[input._spec.dtype.name]
+
+
+def refuse(input: Any, kinds: str, message: str, error: type[Exception] = RuntimeError) -> None:
+    """Raise torch's error for a Tensor whose dtype is of one of these kinds, as NumPy's letters.
+
+    ``message`` may say ``{dtype}``.
+    """
+    if input._spec.dtype.kind in kinds:
+        raise error(message.format(dtype=dtype_name(input)))
+
+
+def sizes_of(sizes: tuple[Any, ...], keyword: Any = None) -> tuple[int, ...]:
+    """Sizes given one by one, as one sequence, or by keyword."""
+    if keyword is not None:
+        sizes = (keyword,)
+    if len(sizes) == 1:
+        first = sizes[0]
+        if type(first) is int:
+            return sizes
+        if not hasattr(first, "_spec") and not hasattr(first, "__index__"):
+            sizes = first
+    return tuple([n if type(n) is int else _index(n) for n in sizes])
+
+
+def _index(n: Any) -> int:
+    if not hasattr(n, "__index__"):
+        raise TypeError(f"sizes and dimensions must be ints, not {type(n).__name__}")
+    return int(n.__index__())

@@ -1,0 +1,137 @@
+"""The greater and the smaller of two, and clamping, elementwise: ties and nan as in torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tapegrad.primitive import elementwise, public, select
+
+
+def maximum_x(out_bar, x, y):
+    # Half at a tie; where one is nan, both get all of it.
+    return select(x == y, 0.5 * out_bar, select(x < y, 0.0, out_bar))
+
+
+def maximum_y(out_bar, x, y):
+    return select(x == y, 0.5 * out_bar, select(y < x, 0.0, out_bar))
+
+
+def minimum_x(out_bar, x, y):
+    return select(x == y, 0.5 * out_bar, select(x > y, 0.0, out_bar))
+
+
+def minimum_y(out_bar, x, y):
+    return select(x == y, 0.5 * out_bar, select(y > x, 0.0, out_bar))
+
+
+maximum = elementwise("maximum", np.maximum, maximum_x, maximum_y)
+minimum = elementwise("minimum", np.minimum, minimum_x, minimum_y)
+
+
+def fmax_x(out_bar, x, y):
+    return select((x >= y) | (y != y), out_bar, 0.0)
+
+
+def fmax_y(out_bar, x, y):
+    return select((x >= y) | (y != y), 0.0, out_bar)
+
+
+def fmin_x(out_bar, x, y):
+    return select((x <= y) | (y != y), out_bar, 0.0)
+
+
+def fmin_y(out_bar, x, y):
+    return select((x <= y) | (y != y), 0.0, out_bar)
+
+
+fmax = elementwise("fmax", np.fmax, fmax_x, fmax_y)
+fmin = elementwise("fmin", np.fmin, fmin_x, fmin_y)
+
+
+def clamp_forward(x, y, z):
+    # As torch: where the bounds cross, the upper one counts.
+    return np.minimum(np.maximum(x, y), z)
+
+
+def clamp_x(out_bar, x, y, z):
+    return select((x >= y) & (x <= z), out_bar, 0.0)
+
+
+def clamp_y(out_bar, x, y, z):
+    return select((x < y) & (y < z), out_bar, 0.0)
+
+
+def clamp_z(out_bar, x, y, z):
+    return select((x > z) | (y > z), out_bar, 0.0)
+
+
+def clamp_min_x(out_bar, x, y):
+    return select(x >= y, out_bar, 0.0)
+
+
+def clamp_min_y(out_bar, x, y):
+    return select(x < y, out_bar, 0.0)
+
+
+def clamp_max_x(out_bar, x, y):
+    return select(x <= y, out_bar, 0.0)
+
+
+def clamp_max_y(out_bar, x, y):
+    return select(x > y, out_bar, 0.0)
+
+
+clamp_ = elementwise("clamp", clamp_forward, clamp_x, clamp_y, clamp_z, hidden=True)
+
+
+def clamp_min_forward(x, y):
+    return np.maximum(x, y)
+
+
+def clamp_max_forward(x, y):
+    return np.minimum(x, y)
+
+
+clamp_min = elementwise("clamp_min", clamp_min_forward, clamp_min_x, clamp_min_y)
+clamp_max = elementwise("clamp_max", clamp_max_forward, clamp_max_x, clamp_max_y)
+# The same within `clamp`: torch has other names for these derivatives, one where the bounds are
+# Tensors and one where they are numbers.
+clamp_at_least = elementwise(
+    "clamp_at_least", clamp_min_forward, clamp_min_x, clamp_min_y, hidden=True,
+    grad_name="ClampBackward0",
+)  # fmt: skip
+clamp_at_most = elementwise(
+    "clamp_at_most", clamp_max_forward, clamp_max_x, clamp_max_y, hidden=True,
+    grad_name="ClampBackward0",
+)  # fmt: skip
+clamp_numbers = elementwise(
+    "clamp_numbers", clamp_forward, clamp_x, None, None, hidden=True, grad_name="ClampBackward1"
+)
+clamp_low = elementwise(
+    "clamp_low", clamp_min_forward, clamp_min_x, None, hidden=True, grad_name="ClampBackward1"
+)
+clamp_high = elementwise(
+    "clamp_high", clamp_max_forward, clamp_max_x, None, hidden=True, grad_name="ClampBackward1"
+)
+
+
+@public(inplace=True, aliases=("clip",), numpy=[np.clip])
+def clamp(input: Any, min: Any = None, max: Any = None) -> Any:
+    """``input`` kept between ``min`` and ``max``, numbers or Tensors, of which one may be None.
+
+    The gradient passes at a bound. Raises RuntimeError without bounds, NotImplementedError for
+    complex Tensors.
+    """
+    if min is None and max is None:
+        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    if input._spec.is_complex:
+        raise NotImplementedError("clamp is not supported for complex types")
+    if max is None:
+        return (clamp_at_least if hasattr(min, "_spec") else clamp_low)(input, min)
+    if min is None:
+        return (clamp_at_most if hasattr(max, "_spec") else clamp_high)(input, max)
+    if hasattr(min, "_spec") or hasattr(max, "_spec"):
+        return clamp_(input, min, max)
+    return clamp_numbers(input, min, max)

@@ -1,0 +1,138 @@
+"""Comparisons, logic and bits: elementwise, without derivatives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tapegrad.primitive import elementwise, public, structural
+
+#: torch's names of dtypes in its messages.
+TYPE_NAMES = {
+    "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int",
+    "int64": "Long", "float16": "Half", "float32": "Float", "float64": "Double",
+    "complex64": "ComplexFloat", "complex128": "ComplexDouble",
+}  # fmt: skip
+
+eq_ = elementwise("eq", np.equal, None, None, hidden=True)
+ne_ = elementwise("ne", np.not_equal, None, None, hidden=True)
+lt = elementwise("lt", np.less, None, None, aliases=("less",))
+le = elementwise("le", np.less_equal, None, None, aliases=("less_equal",))
+gt = elementwise("gt", np.greater, None, None, aliases=("greater",))
+ge = elementwise("ge", np.greater_equal, None, None, aliases=("greater_equal",))
+
+
+@public(inplace=True)
+def eq(input: Any, other: Any) -> Any:
+    """Where ``input == other``, a bool Tensor."""
+    return eq_(input, other) if _comparable(other) else NotImplemented
+
+
+@public(inplace=True, aliases=("not_equal",))
+def ne(input: Any, other: Any) -> Any:
+    """Where ``input != other``, a bool Tensor."""
+    return ne_(input, other) if _comparable(other) else NotImplemented
+
+
+def _comparable(other: Any) -> bool:
+    return hasattr(other, "_spec") or isinstance(
+        other, (int, float, complex, np.ndarray, np.generic)
+    )
+
+
+isnan = elementwise("isnan", np.isnan, None)
+isinf = elementwise("isinf", np.isinf, None)
+isfinite = elementwise("isfinite", np.isfinite, None)
+
+
+def isposinf_forward(x):
+    if x.dtype.kind == "c":
+        raise RuntimeError("isposinf does not support complex inputs.")
+    return x == np.inf
+
+
+def isneginf_forward(x):
+    if x.dtype.kind == "c":
+        raise RuntimeError("isneginf does not support complex inputs.")
+    return x == -np.inf
+
+
+isposinf = elementwise("isposinf", isposinf_forward, None)
+isneginf = elementwise("isneginf", isneginf_forward, None)
+
+logical_and = elementwise("logical_and", np.logical_and, None, None)
+logical_or = elementwise("logical_or", np.logical_or, None, None)
+logical_xor = elementwise("logical_xor", np.logical_xor, None, None)
+logical_not = elementwise("logical_not", np.logical_not, None)
+
+bitwise_and = elementwise("bitwise_and", np.bitwise_and, None, None)
+bitwise_or = elementwise("bitwise_or", np.bitwise_or, None, None)
+bitwise_xor = elementwise("bitwise_xor", np.bitwise_xor, None, None)
+bitwise_not = elementwise("bitwise_not", np.invert, None)
+left_shift = elementwise("bitwise_left_shift", np.left_shift, None, None)
+right_shift = elementwise("bitwise_right_shift", np.right_shift, None, None)
+
+
+def isclose_forward(x, y, rtol, atol, equal_nan):
+    if x.dtype.kind in "fc":
+        return np.isclose(x, y, rtol=rtol, atol=atol, equal_nan=equal_nan)
+    if x.dtype.kind == "b":
+        return x == y
+    return np.abs(x - y) <= atol + rtol * np.abs(y)
+
+
+isclose_ = structural("isclose", isclose_forward, None, None)
+
+
+def check_close(function: str, input: Any, other: Any, rtol: float, atol: float) -> None:
+    """Raise torch's errors for arguments of `isclose` and `allclose`."""
+    if not hasattr(other, "_spec"):
+        raise TypeError(
+            f"{function}(): argument 'other' (position 2) must be Tensor, not "
+            f"{type(other).__name__}"
+        )
+    if input._spec.dtype != other._spec.dtype:
+        names = [TYPE_NAMES[x._spec.dtype.name] for x in (input, other)]
+        raise RuntimeError(f"{names[0]} did not match {names[1]}")
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if value < 0:
+            raise RuntimeError(f"{name} must be greater than or equal to zero, but got {value:g}")
+    for k in range(1, min(input.ndim, other.ndim) + 1):
+        m, n = input._spec.shape[-k], other._spec.shape[-k]
+        if m != n and 1 not in (m, n):
+            raise RuntimeError(
+                f"The size of tensor a ({m}) must match the size of tensor b ({n}) at "
+                f"non-singleton dimension {max(input.ndim, other.ndim) - k}"
+            )
+
+
+@public
+def isclose(
+    input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
+) -> Any:
+    """Where ``|input - other| <= atol + rtol * |other|``, a bool Tensor.
+
+    Raises RuntimeError if dtypes differ, shapes don't broadcast or a tolerance is negative.
+    """
+    check_close("isclose", input, other, rtol, atol)
+    return isclose_(input, other, rtol, atol, equal_nan)
+
+
+@public
+def allclose(
+    input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
+) -> bool:
+    """Whether `isclose` holds everywhere. Raises as it does."""
+    check_close("allclose", input, other, rtol, atol)
+    return bool(isclose_forward(input._array, other._array, rtol, atol, equal_nan).all())
+
+
+@public
+def equal(input: Any, other: Any) -> bool:
+    """Whether both have the same shape and the same elements."""
+    if not hasattr(other, "_spec"):
+        raise TypeError(
+            f"equal(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}"
+        )
+    return input._spec.shape == other._spec.shape and bool((input._array == other._array).all())

@@ -1,0 +1,237 @@
+"""Sorting, searching and counting. Positions and counts are int64 and have no derivative."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tapegrad.primitive import public, structural, wrap_axis
+from tapegrad.rules.gathering import constant, mesh
+from tapegrad.rules.indexing import ALL, advanced_forward, advanced_x
+from tapegrad.rules.results import named
+
+sort_ = structural("sort", advanced_forward, advanced_x)
+topk_ = structural("topk", advanced_forward, advanced_x)
+kthvalue_ = structural("kthvalue", advanced_forward, advanced_x)
+
+
+@public
+def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
+    """The indices of the elements that aren't 0: a row for each, or a Tensor for each dimension."""
+    if as_tuple:
+        arrays = np.nonzero(input._array if input.ndim else input._array.reshape(1))
+        return tuple(constant(input, a) for a in arrays)
+    return constant(input, np.argwhere(input._array))
+
+
+@public
+def argwhere(input: Any) -> Any:
+    """The indices of the elements that aren't 0, a row for each."""
+    return nonzero(input)
+
+
+def _order(array: np.ndarray, axis: int, descending: bool) -> np.ndarray:
+    """The positions that sort; equal elements keep their order, and nan counts as largest."""
+    if not array.ndim:
+        return np.zeros((), np.int64)
+    if not descending:
+        return np.argsort(array, axis=axis, kind="stable")
+    # Stable in descending order: sort the reversed array and turn the positions round.
+    turned = np.argsort(np.flip(array, axis), axis=axis, kind="stable")
+    return np.flip(array.shape[axis] - 1 - turned, axis).copy()
+
+
+def _taken(primitive: Any, input: Any, axis: int, order: np.ndarray) -> Any:
+    if not input.ndim:
+        return primitive(input.reshape(1), (np.zeros((), np.int64),))
+    return primitive(input, mesh(order, axis))
+
+
+@public
+def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
+    """The indices that sort along ``dim``, int64."""
+    return constant(input, _order(input._array, wrap_axis(dim, input.ndim), descending))
+
+
+@public
+def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
+    """``(values, indices)``, sorted along ``dim``; equal elements keep their order."""
+    axis = wrap_axis(dim, input.ndim)
+    order = _order(input._array, axis, descending)
+    values = _taken(sort_, input, axis, order)
+    return named("sort", ("values", "indices"))(values, constant(input, order))
+
+
+@public
+def msort(input: Any) -> Any:
+    """``input`` sorted along its first dimension."""
+    return sort(input, 0).values
+
+
+@public
+def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
+    """The ``k`` largest (or smallest) elements along ``dim``, as ``(values, indices)``."""
+    axis = wrap_axis(dim, input.ndim)
+    if not 0 <= k <= (input._spec.shape[axis] if input.ndim else 1):
+        raise RuntimeError("selected index k out of range")
+    order = _order(input._array, axis, largest)
+    if input.ndim:
+        order = order[(*(ALL,) * axis, slice(0, k))].copy()
+    values = _taken(topk_, input, axis, order)
+    return named("topk", ("values", "indices"))(values, constant(input, order))
+
+
+@public
+def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Any:
+    """The ``k``-th smallest element along ``dim`` (from 1), as ``(values, indices)``."""
+    axis = wrap_axis(dim, input.ndim)
+    if not 0 < k <= (input._spec.shape[axis] if input.ndim else 1):
+        raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {axis}")
+    order = _order(input._array, axis, False)
+    where: Any = None
+    if input.ndim:
+        order = order[(*(ALL,) * axis, slice(k - 1, k))].copy()
+        where = mesh(order, axis)
+        if not keepdim:
+            order = order.squeeze(axis)
+            where = tuple(
+                np.broadcast_to(w, (*order.shape[:axis], 1, *order.shape[axis:])).squeeze(axis)
+                for w in where
+            )
+    values = _taken(kthvalue_, input, axis, order) if where is None else kthvalue_(input, where)
+    return named("kthvalue", ("values", "indices"))(values, constant(input, order))
+
+
+@public
+def unique(
+    input: Any,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+) -> Any:
+    """The distinct elements (or slices along ``dim``), sorted; a nan equals nothing.
+
+    With ``return_inverse`` also where each element went, with ``return_counts`` also how many.
+    """
+    axis = None if dim is None else wrap_axis(dim, input.ndim)
+    values, inverse, counts = np.unique(
+        input._array, return_inverse=True, return_counts=True, axis=axis, equal_nan=False
+    )
+    inverse = inverse.reshape(input._spec.shape if axis is None else -1)
+    return _several(input, values, inverse, counts, return_inverse, return_counts)
+
+
+def _several(
+    input: Any, values: Any, inverse: Any, counts: Any, with_inverse: bool, with_counts: bool
+) -> Any:
+    results = [constant(input, values)]
+    if with_inverse:
+        results.append(constant(input, inverse))
+    if with_counts:
+        results.append(constant(input, counts))
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+@public
+def unique_consecutive(
+    input: Any, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+) -> Any:
+    """``input`` (flattened, or along ``dim``) without elements that equal the one before."""
+    array = input._array.reshape(-1) if dim is None else np.moveaxis(input._array, dim, 0)
+    n = len(array)
+    new = np.ones(n, np.bool_)
+    new[1:] = (array[1:] != array[:-1]).reshape(n - 1, -1).any(1) if n > 1 else True
+    values = array[new]
+    if dim is not None:
+        values = np.ascontiguousarray(np.moveaxis(values, 0, dim))
+    inverse = np.cumsum(new) - 1
+    if dim is None:
+        inverse = inverse.reshape(input._spec.shape)
+    counts = np.diff(np.append(np.flatnonzero(new), n))
+    return _several(input, values, inverse, counts, return_inverse, return_counts)
+
+
+@public
+def searchsorted(
+    sorted_sequence: Any,
+    input: Any,
+    *,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    sorter: Any = None,
+) -> Any:
+    """Where to insert ``input`` into a sorted sequence, or into each of several (last dimension).
+
+    ``side`` "left" (default) or "right", or ``right``: before or after equal elements.
+    """
+    if side not in (None, "left", "right"):
+        raise RuntimeError(
+            "torch.searchsorted(): side can only be 'left' or 'right' but got " + str(side)
+        )
+    if side == "left" and right:
+        raise RuntimeError(
+            "torch.searchsorted(): side and right can't be set to opposites, got side of left "
+            "while right was True"
+        )
+    where: Any = "right" if right else side or "left"
+    a = sorted_sequence._array
+    v = input._array if hasattr(input, "_array") else np.array(input)
+    if a.ndim != 1 and a.shape[:-1] != v.shape[:-1]:
+        raise RuntimeError(
+            "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 "
+            "dimensions of boundaries tensor and input value tensor must match, but we got "
+            f"boundaries tensor {list(a.shape)} and input value tensor {list(v.shape)}"
+        )
+    if sorter is not None:
+        a = np.take_along_axis(a, sorter._array, -1)
+    if a.ndim == 1:
+        out = np.asarray(np.searchsorted(a, v, where))
+    else:
+        out = np.empty(v.shape, np.int64)
+        for row in np.ndindex(a.shape[:-1]):
+            out[row] = np.searchsorted(a[row], v[row], where)
+    return constant(sorted_sequence, out.astype(np.int32 if out_int32 else np.int64))
+
+
+@public(method=False)
+def bucketize(input: Any, boundaries: Any, *, out_int32: bool = False, right: bool = False) -> Any:
+    """Which interval between the sorted boundaries each element falls into."""
+    return searchsorted(boundaries, input, out_int32=out_int32, right=right)
+
+
+@public
+def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Any:
+    """How often each number from 0 occurs in a vector of integers, or the sum of their weights."""
+    array = input._array
+    if array.dtype.kind not in "iu":
+        raise NotImplementedError(
+            f"\"bincount_cpu\" not implemented for '{array.dtype.name.capitalize()}'"
+        )
+    if array.ndim != 1 or (array.size and array.min() < 0):
+        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    if minlength < 0:
+        raise RuntimeError("minlength should be >= 0")
+    counts = np.bincount(array, None if weights is None else weights._array, minlength)
+    if weights is not None and weights._spec.dtype == np.float32:
+        counts = counts.astype(np.float32)
+    return constant(input, counts)
+
+
+@public(module="nn.functional")
+def one_hot(tensor: Any, num_classes: int = -1) -> Any:
+    """A new last dimension that is 1 at the class and 0 elsewhere, int64."""
+    array = tensor._array
+    if array.dtype != np.int64:
+        raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
+    if array.size and array.min() < 0:
+        raise RuntimeError("Class values must be non-negative.")
+    if num_classes == -1:
+        if not array.size:
+            raise RuntimeError("Can not infer total number of classes from empty tensor.")
+        num_classes = int(array.max()) + 1
+    elif array.size and array.max() >= num_classes:
+        raise RuntimeError("Class values must be smaller than num_classes.")
+    return constant(tensor, (array[..., None] == np.arange(num_classes)).astype(np.int64))

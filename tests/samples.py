@@ -1,0 +1,203 @@
+"""Samples of every structural primitive: a function of Tensors and the shapes of its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import tapegrad as tg
+
+F = tg.nn.functional
+
+
+@dataclass(frozen=True)
+class Sample:
+    """``call(*tensors)`` on inputs of these shapes, which exercises the primitive ``name``."""
+
+    name: str
+    call: Callable[..., Any]
+    shapes: tuple[tuple[int, ...], ...]
+    positive: bool = False
+
+    def arrays(self, seed: int = 0) -> list[np.ndarray]:
+        """Random inputs: distinct values, so that no extremum has a tie."""
+        rng = np.random.default_rng(seed)
+        low = 0.2 if self.positive else -1.5
+        return [np.asarray(rng.uniform(low, 1.5, shape)) for shape in self.shapes]
+
+    def __str__(self) -> str:
+        return f"{self.name}-{'x'.join(map(str, self.shapes))}"
+
+
+def sample(
+    name: str, call: Callable[..., Any], *shapes: tuple[int, ...], positive: bool = False
+) -> Sample:
+    return Sample(name, call, shapes, positive)
+
+
+ROWS = np.array([2, 0, 2])
+MASK = np.array([[True, False, True], [False, True, True]])
+INDEX = np.array([[0, 1, 1], [1, 0, 1]])
+QUARTERS = np.array([[0.0, 1.0], [0.25, 0.75]])
+HALVES = np.array([0.25, 0.5, 0.75])
+
+
+def t(array: Any) -> Any:
+    return tg.from_numpy(np.array(array))
+
+
+def in_place(change: Callable[[Any], Any]) -> Callable[..., Any]:
+    """A function that changes a copy of its first input in place and returns it."""
+
+    def call(x: Any, *others: Any) -> Any:
+        y = x * 1.0
+        change(y, *others)  # type: ignore[call-arg]
+        return y
+
+    return call
+
+
+SAMPLES = [
+    sample("sum", lambda x: x.sum(), (2, 3)),
+    sample("sum", lambda x: x.sum(0), (2, 3)),
+    sample("sum", lambda x: x.sum((0, 2), keepdim=True), (2, 3, 4)),
+    sample("sum", lambda x: x.sum(), ()),
+    sample("mean", lambda x: x.mean(), (2, 3)),
+    sample("mean", lambda x: x.mean(1), (2, 3)),
+    sample("prod", lambda x: x.prod(), (2, 3)),
+    sample("prod", lambda x: x.prod(1, keepdim=True), (2, 3)),
+    sample("prod", lambda x: (x * t([1.0, 0.0, 2.0])).prod(0), (3,)),
+    sample("cumsum", lambda x: x.cumsum(1), (2, 3)),
+    sample("cumprod", lambda x: x.cumprod(1), (2, 3)),
+    sample("amax", lambda x: x.amax(1), (2, 3)),
+    sample("amin", lambda x: x.amin((0, 1)), (2, 3)),
+    sample("max", lambda x: x.max(), (2, 3)),
+    sample("min", lambda x: x.min(), (2, 3)),
+    sample("gather", lambda x: x.max(1).values, (2, 3)),
+    sample("gather", lambda x: x.gather(0, t(INDEX)), (2, 3)),
+    sample("gather", lambda x: x.sort(1).values, (2, 3)),
+    sample("gather", lambda x: x.median(1).values, (2, 3)),
+    sample("var", lambda x: x.var(1), (2, 3)),
+    sample("var", lambda x: x.var(), (2, 3)),
+    sample("std", lambda x: x.std(0, keepdim=True), (3, 2)),
+    sample("logsumexp", lambda x: x.logsumexp(1), (2, 3)),
+    sample("softmax", lambda x: x.softmax(1), (2, 3)),
+    sample("log_softmax", lambda x: x.log_softmax(0), (2, 3)),
+    sample("norm2", lambda x: x.norm(), (2, 3)),
+    sample("norm2", lambda x: x.norm(2, 1), (2, 3)),
+    sample("view", lambda x: x.reshape(3, 2), (2, 3)),
+    sample("view", lambda x: x.T.reshape(6), (2, 3)),
+    sample("view", lambda x: x.flatten(), (2, 3)),
+    sample("permute", lambda x: x.permute(2, 0, 1), (2, 3, 4)),
+    sample("transpose", lambda x: x.transpose(0, 1), (2, 3)),
+    sample("t", lambda x: x.t(), (2, 3)),
+    sample("unsqueeze", lambda x: x.unsqueeze(1), (2, 3)),
+    sample("squeeze", lambda x: x.squeeze(), (2, 1, 3)),
+    sample("expand", lambda x: x.expand(4, 2, 3), (2, 1)),
+    sample("sum_to_shape", lambda x, y: x * y, (2, 3), (3,)),
+    sample("clone", lambda x: x.clone(), (2,)),
+    sample("diagonal", lambda x: x.diagonal(1), (3, 4)),
+    sample("diagonal_embed", lambda x: x.diag(), (3,)),
+    sample("tril", lambda x: x.tril(), (3, 3)),
+    sample("triu", lambda x: x.triu(1), (3, 3)),
+    sample("cat", lambda x, y: tg.cat([x, y, x], 1), (2, 3), (2, 1)),
+    sample("stack", lambda x, y: tg.stack([x, y], 1), (2, 3), (2, 3)),
+    sample("flip", lambda x: x.flip(0, 1), (2, 3)),
+    sample("roll", lambda x: x.roll(1, 0), (3, 2)),
+    sample("roll", lambda x: x.roll(2), (3, 2)),
+    sample("view", lambda x: x.repeat(2, 3), (2, 2)),
+    sample("index", lambda x: x[t(ROWS)], (3, 2)),
+    sample("index", lambda x: x[t(MASK)], (2, 3)),
+    sample("index", lambda x: x[t(ROWS), 0], (3, 2)),
+    sample("index", lambda x: x[:, None, t(ROWS)], (2, 3)),
+    sample("slice", lambda x: x[1:, ::2], (3, 3)),
+    sample("slice", lambda x: x[..., None], (3,)),
+    sample("select", lambda x: x[1], (3, 2)),
+    sample("index_select", lambda x: x.index_select(0, t(ROWS)), (3, 2)),
+    sample("index_add", lambda x, y: x.index_add(0, t(ROWS), y), (3, 2), (3, 2)),
+    sample("scatter_add", lambda x, y: x.scatter_add(0, t(INDEX), y), (2, 3), (2, 3)),
+    sample("scatter", lambda x, y: x.scatter(1, t([[1, 0]]), y), (2, 3), (1, 2)),
+    sample("index_put", in_place(lambda y, v: y.__setitem__(1, v)), (3, 2), (2,)),
+    sample("index_put", in_place(lambda y, v: y[1:].__setitem__((slice(None), 0), v)), (3, 2), ()),
+    sample("copy_slices", in_place(lambda y: y[1:].mul_(2.0)), (3,)),
+    sample("copy_slices", in_place(lambda y: y.T[0].exp_()), (3, 2)),
+    sample("copy_slices", in_place(lambda y, v: y.view(6)[2:5].mul_(v)), (3, 2), (3,)),
+    sample("matmul", lambda x, y: x @ y, (2, 3, 4), (4, 2)),
+    sample("matmul", lambda x, y: x @ y, (2, 1, 3, 4), (5, 4, 2)),
+    sample("matmul", lambda x, y: x @ y, (3,), (2, 3, 4)),
+    sample("matmul", lambda x, y: x @ y, (2, 3, 4), (4,)),
+    sample("mm", lambda x, y: x @ y, (2, 3), (3, 4)),
+    sample("bmm", lambda x, y: tg.bmm(x, y), (2, 3, 4), (2, 4, 1)),
+    sample("mv", lambda x, y: x.mv(y), (2, 3), (3,)),
+    sample("dot", lambda x, y: x.dot(y), (3,), (3,)),
+    sample("vm", lambda x, y: x @ y, (3,), (3, 2)),
+    sample("linear", F.linear, (2, 3), (4, 3), (4,)),
+    sample("linear", F.linear, (3,), (4, 3), (4,)),
+    sample("linear", F.linear, (2, 2, 3), (4, 3), (4,)),
+    sample("einsum", lambda x, y: tg.einsum("ij,jk->ik", x, y), (2, 3), (3, 4)),
+    sample("einsum", lambda x, y: tg.einsum("bij,bjk->b", x, y), (2, 3, 2), (2, 2, 3)),
+    sample("einsum", lambda x: tg.einsum("ii->i", x), (3, 3)),
+    sample("einsum", lambda x: tg.einsum("ij->", x), (3, 2)),
+    sample("einsum", lambda x, y: tg.einsum("...i,i", x, y), (2, 3), (3,)),
+    sample("mm", lambda x, y: tg.tensordot(x, y, 2), (2, 3, 4), (3, 4, 2)),
+    sample("mse_loss", F.mse_loss, (2, 3), (2, 3)),
+    sample("mse_loss", lambda x, y: F.mse_loss(x, y, reduction="none"), (2,), (2,)),
+    sample("huber_loss", F.huber_loss, (2, 3), (2, 3)),
+    sample("smooth_l1_loss", F.smooth_l1_loss, (2, 3), (2, 3)),
+    sample("bce_with_logits", F.binary_cross_entropy_with_logits, (3,), (3,)),
+    sample("bce_with_logits",
+      lambda x, y: F.binary_cross_entropy_with_logits(x, y, reduction="sum"), (2, 3), (2, 3)),
+    sample("bce_with_logits",
+      lambda x, y: F.binary_cross_entropy_with_logits(x, y, reduction="none"), (2, 3), (2, 3)),
+    sample("bce_with_logits", lambda x, y: F.binary_cross_entropy_with_logits(
+        x, y, weight=t(HALVES), pos_weight=t(1 + HALVES)), (2, 3), (2, 3)),
+    sample("binary_cross_entropy",
+      lambda x: F.binary_cross_entropy(x.sigmoid(), t(QUARTERS).to(x.dtype)), (2, 2)),
+    sample("nll_loss", lambda x: F.cross_entropy(x, t([1, 0])), (2, 3)),
+    sample("nll_loss", lambda x: F.cross_entropy(x, t([1, -100]), reduction="sum"), (2, 3)),
+    sample("nll_loss", lambda x: F.cross_entropy(x, t([1, 2]), weight=t(HALVES)), (2, 3)),
+    sample("nll_loss", lambda x: F.cross_entropy(x, t(2)), (3,)),
+    sample("nll_loss", lambda x: F.nll_loss(x, t([[1, 0], [2, 1]]), reduction="none"), (2, 3, 2)),
+    sample("mul", lambda x: F.cross_entropy(x, t([1, 2]), label_smoothing=0.1), (2, 3)),
+    sample("mul", lambda x, y: F.cross_entropy(x, y.softmax(1)), (2, 3), (2, 3)),
+    sample("xlogy", lambda x, y: F.kl_div(x, y.softmax(1), reduction="batchmean"), (2, 3), (2, 3)),
+    sample("div", F.cosine_similarity, (2, 3), (2, 3)),
+    sample("addmm", lambda x, y, z: tg.addmm(x, y, z, beta=2, alpha=3), (2,), (3, 4), (4, 2)),
+    sample("addmv", tg.addmv, (3,), (3, 4), (4,)),
+    sample("baddbmm", tg.baddbmm, (2, 3, 2), (2, 3, 4), (2, 4, 2)),
+    sample("vdot", tg.vdot, (3,), (3,)),
+    sample("take", lambda x: x.take(t([0, 4, 0])), (2, 3)),
+    sample("masked_select", lambda x: x.masked_select(t(MASK)), (2, 3)),
+    sample("masked_fill", lambda x: x.masked_fill(t(MASK), 2.0), (2, 3)),
+    sample("masked_fill", lambda x, y: x.masked_fill(t(MASK), y), (2, 3), ()),
+    sample("masked_scatter", lambda x, y: x.masked_scatter(t(MASK), y), (2, 3), (4,)),
+    sample("index_put", lambda x, y: x.index_put((t(ROWS),), y, accumulate=True), (3,), (3,)),
+    sample("index_put", lambda x, y: x.index_put((t([2, 0]),), y), (3,), (2,)),
+    sample("index_fill", lambda x: x.index_fill(0, t([0, 2]), 3.0), (3, 2)),
+    sample("index_copy", lambda x, y: x.index_copy(0, t([2, 0]), y), (3, 2), (2, 2)),
+    sample("scatter_reduce",
+           lambda x, y: x.scatter_reduce(0, t(INDEX), y, "amax"), (2, 3), (2, 3)),
+    sample("topk", lambda x: x.topk(2).values, (2, 4)),
+    sample("kthvalue", lambda x: x.kthvalue(2).values, (2, 4)),
+    sample("fill", lambda x, y: x.fill(y), (2,), ()),
+    sample("fill", in_place(lambda y, v: y[0].fill_(v)), (2, 2), ()),
+    sample("zero", in_place(lambda y: y[0].zero_()), (2, 2)),
+    sample("copy", in_place(lambda y, v: y[0].copy_(v)), (2, 2), (2,)),
+    sample("nansum", lambda x: x.nansum(1), (2, 3)),
+    sample("diagonal_copy", lambda x: x.diag(), (3, 3)),
+    sample("trace", lambda x: x.trace(), (3, 3)),
+    sample("unfold", lambda x: x.unfold(0, 2, 1), (4,)),
+    sample("aminmax", lambda x: tg.cat(x.aminmax(dim=1)), (2, 3)),
+    sample("nanmedian", lambda x: x.nanmedian(), (5,)),
+    sample("nanmedian", lambda x: x.nanmedian(1).values, (2, 3)),
+    sample("var_mean", lambda x: tg.stack(tg.var_mean(x, 1)), (2, 3)),
+    sample("std_mean", lambda x: tg.stack(tg.std_mean(x, 1)), (2, 3)),
+    sample("repeat_interleave", lambda x: x.repeat_interleave(2, 0), (2, 3)),
+    sample("rot90", lambda x: x.rot90(), (2, 3)),
+    sample("split", lambda x: tg.cat(x.split(2)[::-1]), (3, 2)),
+    sample("split_with_sizes", lambda x: tg.cat(x.split([1, 2])[::-1]), (3, 2)),
+    sample("unbind", lambda x: x.unbind()[0] * x.unbind()[1], (2, 3)),
+]  # fmt: skip

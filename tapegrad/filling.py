@@ -1,0 +1,107 @@
+"""Random numbers in place: ``uniform_``, ``normal_`` and the like, methods of Tensor.
+
+>>> import tapegrad
+>>> _ = tapegrad.manual_seed(0)
+>>> tapegrad.empty(3).uniform_(-1, 1)
+tensor([-0.0075,  0.5364, -0.8230])
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tapegrad import dtypes, random
+from tapegrad.inplace import check_memory, check_writable, move
+from tapegrad.modes import modes
+from tapegrad.random import Generator, default_generator
+from tapegrad.sampling import check_generator
+from tapegrad.storage import stamp
+from tapegrad.tape import tape
+from tapegrad.tensor import Tensor
+
+__all__ = ["bernoulli_", "exponential_", "normal_", "random_", "uniform_"]
+
+
+def _fill(
+    target: Tensor, function: str, generator: Any, draw: Callable[..., Any], *args: Any
+) -> Tensor:
+    """Write ``draw(shape, dtype, *args)`` to the Tensor, whose old value is forgotten."""
+    check_generator(function, generator)
+    check_writable(target)
+    check_memory(target._array)
+    spec = target._spec
+    numbers = draw(spec.shape, spec.dtype, *args)
+    stamp(target._array, tape.next_serial())
+    target._array[...] = numbers
+    if modes.grad:
+        move(target, None)
+    return target
+
+
+def uniform_(
+    self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None
+) -> Tensor:
+    """Fill the Tensor with random numbers, uniform in [from, to)."""
+    return _fill(self, "uniform_", generator, random.uniform, generator, from_, to)
+
+
+def normal_(
+    self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None
+) -> Tensor:
+    """Fill the Tensor with normal random numbers."""
+    return _fill(self, "normal_", generator, random.normal, generator, mean, std)
+
+
+def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Fill the Tensor with exponential random numbers of rate ``lambd``."""
+    return _fill(self, "exponential_", generator, random.exponential, lambd, generator)
+
+
+def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
+    """Fill with 1 with probability ``p`` (a number, or a Tensor of them), else 0."""
+    if not isinstance(p, Tensor):
+        draw = random.bernoulli_scalar
+        return _fill(self, "bernoulli_", generator, draw, float(p), generator)
+    return _fill(self, "bernoulli_", generator, _by_probabilities, p._array, generator)
+
+
+def _by_probabilities(
+    shape: tuple[int, ...], dtype: Any, p: np.ndarray, generator: Generator | None
+) -> np.ndarray:
+    return random.bernoulli(np.broadcast_to(p, shape), generator).astype(dtype)
+
+
+def random_(
+    self: Tensor,
+    from_: int | None = None,
+    to: int | None = None,
+    *,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Fill with random integers: in [from, to), in [0, to), or without bounds all of the dtype's.
+
+    A floating-point dtype holds those up to 2 ** (the digits of its mantissa) exactly.
+    """
+    if from_ is None:
+        return _fill(self, "random_", generator, _all_integers, generator)
+    low, high = (0, from_) if to is None else (from_, to)
+    return _fill(self, "random_", generator, _between, low, high, generator)
+
+
+def _between(shape: Any, dtype: Any, low: int, high: int, generator: Any) -> np.ndarray:
+    return random.integers(low, high, shape, dtype, generator)
+
+
+def _all_integers(shape: tuple[int, ...], dtype: np.dtype[Any], generator: Any) -> np.ndarray:
+    if dtype.kind == "c":
+        raise NotImplementedError(f"random_ is not supported for {dtypes.from_numpy(dtype)}")
+    if dtype.kind == "f":
+        span = 2 ** (np.finfo(dtype).nmant + 1) + 1
+    else:
+        span = 2 if dtype.kind == "b" else int(np.iinfo(dtype).max) + 1
+    words = (generator or default_generator)._words(math.prod(shape), wide=dtype.itemsize == 8)
+    return (words % words.dtype.type(span)).astype(dtype).reshape(shape)

@@ -1,0 +1,14 @@
+"""The committed stubs are those that the registry gives."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.write_stubs import HERE, STUBS, formatted
+
+
+@pytest.mark.parametrize("name", STUBS)
+def test_stubs_are_up_to_date(name):
+    pytest.importorskip("ruff")
+    written = (HERE / name).read_text(encoding="utf-8")
+    assert written == formatted(STUBS[name]()), "run `make stubs`"

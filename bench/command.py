@@ -1,0 +1,77 @@
+"""The command line: which workloads, in which libraries, how often, and where the figures go."""
+
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from importlib.util import find_spec
+from pathlib import Path
+
+from bench import report
+from bench.environment import describe
+from bench.figures import Figure
+from bench.session import PEERS, Session
+from bench.workloads import WORKLOADS
+
+FEW_ROUNDS = 7
+FEW_PROCESSES = 5
+ONLY = f"one workload; may be repeated: {', '.join(WORKLOADS)}"
+
+
+def names(text: str) -> tuple[str, ...]:
+    """The peers of a comma-separated list."""
+    peers = tuple(dict.fromkeys(text.split(",")))
+    if unknown := [peer for peer in peers if peer not in PEERS]:
+        raise ArgumentTypeError(f"no such peer: {', '.join(unknown)}")
+    return peers
+
+
+def options(arguments: list[str]) -> Namespace:
+    parser = ArgumentParser("python -m bench", description="Measure tapegrad beside torch.")
+    add = parser.add_argument
+    add("--only", action="append", choices=WORKLOADS, metavar="NAME", help=ONLY)
+    add("--rounds", type=int, default=9, help="samples in this process (9)")
+    add("--processes", type=int, default=5, help="processes for memory and startup (5)")
+    add("--peers", type=names, default="torch", help=f"of {','.join(PEERS)} (torch)")
+    add("--subject", default="tapegrad", help="the module under test; torch shows the noise")
+    add("--json", type=Path, metavar="FILE", help="write all samples")
+    add("--compare", type=Path, metavar="FILE", help="show what is slower than in a stored --json")
+    chosen = parser.parse_args(arguments)
+    if chosen.rounds < 1 or chosen.processes < 1:
+        parser.error("--rounds and --processes are at least 1")
+    return chosen
+
+
+def session_of(chosen: Namespace) -> Session:
+    """Without the peers that aren't installed; a subject that could be one has another name."""
+    installed = tuple(peer for peer in chosen.peers if find_spec(peer))
+    subject = f"{chosen.subject} again" if chosen.subject in PEERS else chosen.subject
+    session = Session(subject, chosen.subject, installed, chosen.rounds, chosen.processes)
+    for peer in chosen.peers:
+        if peer not in installed:
+            session.note(f"{peer} isn't installed: skipped")
+    return session
+
+
+def main(arguments: list[str]) -> int:
+    """Print a table a workload as soon as it is measured; 1 if a library failed in one."""
+    chosen = options(arguments)
+    before = report.load(chosen.compare) if chosen.compare else []
+    session = session_of(chosen)
+    conditions = describe(list(dict.fromkeys((session.subject_module, *session.peers))))
+    print("\n".join(f"{name}: {value}" for name, value in conditions.items()), flush=True)
+    print(
+        f"medians of {session.rounds} rounds, in memory and startup {session.processes} processes;"
+    )
+    print("in brackets the range of the ratio over the rounds", flush=True)
+    figures: list[Figure] = []
+    for name in chosen.only or WORKLOADS:
+        measured = WORKLOADS[name](session)
+        print(f"\n{report.tables(measured)}", flush=True)
+        figures += measured
+    if session.rounds < FEW_ROUNDS or session.processes < FEW_PROCESSES:
+        session.note("too few rounds or processes for a claim")
+    for line in (*session.notes, *(f"FAILED {failure}" for failure in session.failures)):
+        print(f"\n{line}")
+    if chosen.compare:
+        print(f"\n{report.comparison(before, figures, session.subject)}")
+    if chosen.json:
+        report.save(chosen.json, conditions, figures)
+    return 1 if session.failures else 0

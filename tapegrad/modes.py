@@ -13,7 +13,7 @@ import functools
 import inspect
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 __all__ = [
     "enable_grad",
@@ -151,6 +151,10 @@ class no_grad(_ModeContext):
     False
     """
 
+    @overload
+    def __new__(cls, function: None = None) -> Self: ...
+    @overload
+    def __new__(cls, function: Callable[..., Any]) -> Any: ...
     def __new__(cls, function: Any = None) -> Any:
         if function is not None:
             return super().__new__(cls)(function)
@@ -163,6 +167,10 @@ class no_grad(_ModeContext):
 class enable_grad(_ModeContext):
     """Record again within `no_grad`: a context manager and a decorator."""
 
+    @overload
+    def __new__(cls, function: None = None) -> Self: ...
+    @overload
+    def __new__(cls, function: Callable[..., Any]) -> Any: ...
     def __new__(cls, function: Any = None) -> Any:
         if function is not None:
             return super().__new__(cls)(function)

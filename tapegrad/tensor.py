@@ -369,7 +369,7 @@ class View:
     view's own place is derived again, when somebody asks for it.
     """
 
-    __slots__ = ("base", "moved_on", "params", "primitive", "recording", "root", "root_place")
+    __slots__ = ("base", "params", "primitive", "recording", "root", "root_place")
 
     def __init__(
         self, base: Tensor, primitive: Primitive, params: tuple[Any, ...], recording: bool

@@ -7,102 +7,145 @@ of date.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import math
 import re
-import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import tapegrad
-from tapegrad import operators
+from tapegrad import dtypes, layouts, operators
 from tapegrad.primitive import primitives
+from tapegrad.random import Generator
+from tapegrad.tape import Tape
 
 tensor = sys.modules["tapegrad.tensor"]  # not the function of that name
 
 HERE = Path(tapegrad.__file__).parent
-HEAD = '"""{what} Written by ``make stubs`` from the registry: don\'t edit."""\n'
+HEAD = '''"""{what}
+
+Written by ``make stubs`` (``python -m tests.write_stubs``) from the registry: don't edit.
+"""
+'''
+#: Tensor has methods called float and int, and tapegrad has dtypes of those names.
 IMPORTS = """
+from builtins import bool as _bool, complex as _complex, float as _float, int as _int, str as _str
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
 import numpy as np
 
-_bool: TypeAlias = bool
-_int: TypeAlias = int
-_float: TypeAlias = float
-_complex: TypeAlias = complex
-_str: TypeAlias = str
+from tapegrad import dtypes, layouts
+from tapegrad.autograd.hooks import RemovableHandle
+from tapegrad.primitive import Primitive
+from tapegrad.random import Generator
+from tapegrad.size import Size
+from tapegrad.spec import Spec
+from tapegrad.tape import Tape
 """
-#: Types that an annotation may be made of; what has another one is Any.
-KNOWN = {"Any", "None", "Tensor", "Size", "bool", "int", "float", "complex", "str", "tuple", "np",
-         "ndarray", "dtypes", "dtype", "device", "Iterator", "Sequence", "Callable"}  # fmt: skip
-SHADOWED = re.compile(r"(?<![\w.])(bool|int|float|complex|str)(?!\w)")
+ALIASES = """
+_Number: TypeAlias = _bool | _int | _float | _complex | np.number | np.bool
+_Operand: TypeAlias = Tensor | np.ndarray | _Number
+"""
+#: What annotations may be made of, and how it is written in the stubs; all else is Any.
+KNOWN = {
+    **{name: name for name in (
+        "Any", "None", "Tensor", "View", "Size", "Spec", "Primitive", "Generator", "object", "dict",
+        "list", "tuple", "np.ndarray", "dtypes.dtype", "dtypes.device", "RemovableHandle",
+        "Iterator", "Sequence", "Callable",
+    )},
+    **{name: f"_{name}" for name in ("bool", "int", "float", "complex", "str")},
+    "_Any": "Any", "dtype": "dtypes.dtype", "device": "dtypes.device", "layout": "layouts.layout",
+}  # fmt: skip
+#: The slots of `View` that aren't its constructor's arguments.
+VIEW = {"root": "Tensor", "root_place": "_int | None"}
+NAME = re.compile(r"[A-Za-z_][\w.]*")
+OPERANDS = {"input", "other", "exponent"}
 ELEMENTWISE = {
     n for p in primitives if p.elementwise and not p.hidden for n in (p.name, *p.aliases)
 }
-SPECIAL = {"__add__", "__sub__", "__mul__", "__truediv__", "__pow__", "__floordiv__", "__mod__",
-           "__matmul__", "__and__", "__or__", "__xor__", "__neg__", "__abs__", "__invert__",
-           "__pos__", "__lt__", "__le__", "__gt__", "__ge__"}  # fmt: skip
+#: The functions behind Python's operators, under all their names.
+_BEHIND = [*operators.DUNDERS.values(), *operators.COMPARISONS.values()]
+_FUNCTIONS = [operators.functions[n] for n in _BEHIND if n in operators.functions]
+ARITHMETIC = {name for name, f in operators.functions.items() if f in _FUNCTIONS}
+SPECIAL = {
+    f"__{kind}{name}__" for name in operators.DUNDERS for kind in ("", "r", "i")
+} | {f"__{name}__" for name in (*operators.COMPARISONS, *operators.UNARY_DUNDERS)}  # fmt: skip
 
 
 def annotation(value: Any, default: str = "Any") -> str:
-    """An annotation as it may stand in a stub, whose classes have methods called float and int."""
+    """An annotation as it may stand in a stub."""
     if value is inspect.Parameter.empty:
         return default
     text = value if isinstance(value, str) else getattr(value, "__name__", str(value))
-    if value is None:
-        text = "None"
-    if not set(re.findall(r"[A-Za-z_]\w*", text)) <= KNOWN:
+    if not set(NAME.findall(text)) <= set(KNOWN):
         return default
-    return SHADOWED.sub(r"_\1", text)
+    return NAME.sub(lambda match: KNOWN[match[0]], text)
 
 
 def default(value: Any) -> str:
     """A default value, where it is a plain one."""
-    return repr(value) if value is None or type(value) in (bool, int, float, str) else "..."
+    if value is None or value == () or type(value) in (bool, int, str):
+        return repr(value)
+    return repr(value) if type(value) is float and math.isfinite(value) else "..."
 
 
-def signature(function: Any, result: str) -> str:
-    """``(self, dim: Any = None) -> Tensor`` of a function."""
+def signature(function: Any, result: str, operand: str = "Any", method: bool = False) -> str:
+    """``(self, dim: Any = None) -> Tensor`` of a function.
+
+    Args:
+        function: what has the signature.
+        result: the type of its result, where the annotation says no more than Any.
+        operand: likewise the type of its operands.
+        method: whether its first parameter is ``self``.
+    """
+    found = inspect.signature(function)
+    parameters = list(found.parameters.values())
     parts = []
-    keywords = False
-    for p in inspect.signature(function).parameters.values():
-        if p.kind is p.KEYWORD_ONLY and not keywords:
+    if method:
+        parts.append("self")
+        parameters = parameters[parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL :]
+    kinds = [p.kind for p in parameters]
+    for i, p in enumerate(parameters):
+        if p.kind is p.KEYWORD_ONLY and not {p.KEYWORD_ONLY, p.VAR_POSITIONAL} & {*kinds[:i]}:
             parts.append("*")
-            keywords = True
-        name = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "") + p.name
-        if p.kind is p.VAR_POSITIONAL:
-            keywords = True
-        text = name if p.name == "self" else f"{name}: {annotation(p.annotation)}"
-        if p.default is not p.empty:
-            text += f" = {default(p.default)}"
-        parts.append(text)
-    found = annotation(inspect.signature(function).return_annotation, result)
-    return f"({', '.join(parts)}) -> {result if found == 'Any' else found}"
+        kind = annotation(p.annotation)
+        if kind == "Any" and p.name in OPERANDS:
+            kind = operand
+        text = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "") + f"{p.name}: {kind}"
+        parts.append(text if p.default is p.empty else f"{text} = {default(p.default)}")
+        if p.kind is p.POSITIONAL_ONLY and kinds[i + 1 : i + 2] != [p.POSITIONAL_ONLY]:
+            parts.append("/")
+    returned = annotation(found.return_annotation, result)
+    if function.__code__.co_filename == contextlib.__file__:
+        returned = re.sub(r"^Iterator\b", "AbstractContextManager", returned)
+    return f"({', '.join(parts)}) -> {result if returned == 'Any' else returned}"
 
 
 def definition(name: str, function: Any, method: bool) -> str:
     """The line of one function or method."""
-    plain = name.rstrip("_")
-    inplace = method and name.endswith("_") and not name.startswith("__")
-    made_here = plain in ELEMENTWISE or name in SPECIAL or inplace
-    text = signature(function, "Tensor" if made_here else "Any")
-    if method:
-        text = re.sub(r"^\((\w+)(: [^,)]*)?", "(self", text)
     if name in ("__eq__", "__ne__"):
-        return f"def {name}(self, other: Any) -> Any: ..."
-    return f"def {name}{text}: ..."
+        return f"def {name}(self, other: Any) -> Tensor: ...  # type: ignore[override]"
+    inplace = method and name.endswith("_") and not name.startswith("__")
+    plain = name[:-1] if inplace else name
+    special = method and name in SPECIAL
+    arithmetic = plain in ELEMENTWISE | ARITHMETIC or special
+    matrices = "matmul" in name
+    result = "Tensor" if arithmetic or inplace else "Any"
+    operand = "_Operand" if arithmetic and not matrices else "Any"
+    return f"def {name}{signature(function, result, operand, method)}: ..."
 
 
 def tensor_stub() -> str:
     """tapegrad/tensor.pyi."""
-    lines = [HEAD.format(what="Tensor, with all its methods."), IMPORTS]
-    lines += ["from tapegrad import dtypes", "from tapegrad.primitive import Primitive"]
-    lines += ["from tapegrad.size import Size", "from tapegrad.spec import Spec", ""]
-    lines.append("class Tensor:")
+    lines = [HEAD.format(what="Tensor, with all its methods."), IMPORTS, ALIASES]
+    lines += [f"__all__ = {tensor.__all__!r}", "class Tensor:"]
     for name, kind in tensor.Tensor.__annotations__.items():
         lines.append(f"    {name}: {annotation(kind)}")
     skipped = {"__module__", "__slots__", "__annotations__", "__doc__", "__weakref__", "__hash__"}
@@ -112,7 +155,8 @@ def tensor_stub() -> str:
         if isinstance(value, property):
             lines += ["    @property", f"    def {name}(self) -> {_result(value.fget)}: ..."]
             if value.fset is not None:
-                lines += [f"    @{name}.setter", f"    def {name}(self, value: Any) -> None: ..."]
+                setter = signature(value.fset, "None", method=True)
+                lines += [f"    @{name}.setter", f"    def {name}{setter}: ..."]
             if value.fdel is not None:
                 lines += [f"    @{name}.deleter", f"    def {name}(self) -> None: ..."]
         elif isinstance(value, FunctionType):
@@ -122,7 +166,11 @@ def tensor_stub() -> str:
         elif isinstance(value, int):
             lines.append(f"    {name}: _int")
     lines += ["    def __hash__(self) -> _int: ...", ""]
-    lines += ["class View:", *(f"    {n}: Any" for n in tensor.View.__slots__)]
+    lines.append("class View:")
+    given = inspect.signature(tensor.View.__init__).parameters
+    for name in tensor.View.__slots__:
+        kind = annotation(given[name].annotation) if name in given else VIEW.get(name, "Any")
+        lines.append(f"    {name}: {kind}")
     lines.append(f"    {definition('__init__', tensor.View.__init__, True)}\n")
     for name, value in vars(tensor).items():
         own = isinstance(value, FunctionType) and value.__module__ == tensor.__name__
@@ -137,9 +185,6 @@ def _result(function: Any) -> str:
 
 def package_stub() -> str:
     """tapegrad/__init__.pyi."""
-    from tapegrad import dtypes
-
-    lines = [HEAD.format(what="What `import tapegrad` gives."), IMPORTS]
     functions, others = [], []
     for name in sorted(set(tapegrad.__all__)):
         value = getattr(tapegrad, name, None)
@@ -149,25 +194,35 @@ def package_stub() -> str:
             others.append(f"{name}: Any")
         elif isinstance(value, dtypes.dtype):
             others.append(f"{name}: dtypes.dtype")
-        elif isinstance(value, FunctionType):
+        elif isinstance(value, FunctionType | MethodType):
             functions.append(definition(name, value, method=False))
         elif isinstance(value, type) and value.__module__.startswith("tapegrad."):
             others.append(f"from {value.__module__} import {value.__name__} as {name}")
-        elif name == "tape":
-            others.append("tape: Tape")
+        elif isinstance(value, Tape | Generator):
+            others.append(f"{name}: {type(value).__name__}")
+        elif isinstance(value, layouts.layout):
+            others.append(f"{name}: layouts.layout")
+        elif isinstance(value, layouts.memory_format):
+            others.append(f"{name}: layouts.memory_format")
         elif isinstance(value, float):
             others.append(f"{name}: _float")
+        elif value is None:
+            others.append(f"{name}: None")
         else:
             others.append(f"{name}: Any")
-    lines += ["from tapegrad import dtypes", "from tapegrad.tape import Tape"]
-    lines += sorted(others, key=lambda line: (not line.startswith("from"), line))
+    imports = sorted(line for line in others if line.startswith("from"))
+    own = IMPORTS
+    for line in imports:
+        own = own.replace(line.partition(" as ")[0] + "\n", "")  # it stands there to be handed on
+    lines = [HEAD.format(what="What `import tapegrad` gives."), own, *imports, ALIASES]
+    lines += sorted(set(others) - set(imports))
     lines += ["__version__: _str", "__all__: list[_str]", *functions]
     return "\n".join(lines) + "\n"
 
 
 def formatted(text: str) -> str:
     """The text as ruff formats it."""
-    ruff = [sys.executable, "-m", "ruff"] if shutil.which("ruff") is None else ["ruff"]
+    ruff = [sys.executable, "-m", "ruff"] if find_spec("ruff") else ["ruff"]
     for arguments in (["check", "--fix", "--exit-zero", "--quiet"], ["format"]):
         command = [*ruff, *arguments, "--stdin-filename", "tapegrad/x.pyi", "-"]
         text = subprocess.run(

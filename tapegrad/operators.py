@@ -82,6 +82,8 @@ def _install_all() -> None:
     importlib.import_module("tapegrad.assignment")
     importlib.import_module("tapegrad.conversion")
     for primitive in primitives:
+        if primitive.elementwise and primitive.arity in (1, 2):
+            primitive.fast = (unary if primitive.arity == 1 else binary)(primitive)
         if not primitive.hidden:
             function = _function(primitive)
             for name in (primitive.name, *primitive.aliases):

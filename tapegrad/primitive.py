@@ -70,6 +70,7 @@ class Primitive:
         "code",
         "condition",
         "elementwise",
+        "fast",
         "floating",
         "forward",
         "grad_name",
@@ -126,6 +127,8 @@ class Primitive:
         self.casts = casts
         self.bound = tuple(None if rule is None else BoundRule(self, rule) for rule in rules)
         self.saves = tuple(frozenset() if b is None else b.saves for b in self.bound)
+        #: The short recording path of an elementwise primitive, once the operators are made.
+        self.fast: Callable[..., Any] | None = None
         #: By the set of inputs that have places, as bits: see `plan`.
         self.plans: dict[int, Plan | None] = {}
         #: Whether its records stand for one of several outputs of another record.
@@ -134,6 +137,8 @@ class Primitive:
         primitives.append(self)
 
     def __call__(self, *args: Any) -> Any:
+        if self.fast is not None and hasattr(args[0], "_spec"):
+            return self.fast(*args)
         inputs = args[: self.split]
         for value in inputs:
             if type(value) is not np.ndarray and hasattr(value, "_spec"):

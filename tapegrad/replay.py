@@ -263,9 +263,9 @@ class Replay:
         elif self.wrap is not None:
             adjoints[place] = np.add(before, share)
         elif place in self.owned and before.ndim:
-            np.add(before, share, out=before)
+            added(before, share, before)
         else:
-            adjoints[place] = np.asarray(np.add(before, share))
+            adjoints[place] = added(before, share)
             self.owned.add(place)
 
     def mark(self, place: int) -> None:
@@ -300,6 +300,16 @@ class Replay:
                     needed.add(record[PLACE])
                     break
         return needed
+
+
+def added(a: Any, b: Any, out: Any = None) -> Any:
+    """``a + b`` of arrays, without a floating-point warning or error."""
+    try:
+        return np.asarray(np.add(a, b, out=out))
+    except (FloatingPointError, RuntimeWarning):
+        # Where it adds in place a second time would add twice: the flags are raised at the end.
+        with np.errstate(all="ignore"):
+            return np.asarray(np.add(a, b)) if out is None else out
 
 
 def environment(

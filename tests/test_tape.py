@@ -413,3 +413,11 @@ def test_leaves_pickle_and_results_do_not():
     np.testing.assert_array_equal(again.grad._array, x.grad._array)
     with pytest.raises(RuntimeError, match="graph leaves"):
         pickle.dumps(x * 2.0)
+
+
+def test_sums_of_adjoints_are_quiet():
+    x = leaf(100_000)
+    with np.errstate(all="raise"):
+        total = x * np.inf + x * -np.inf + x * 1.0
+        backward(total, from_array(np.ones(100_000)))
+    assert np.isnan(x.grad._array).all()

@@ -18,15 +18,30 @@ DTYPE_NAMES = {
 
 
 def with_numpy_names(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A face that also takes ``axis`` for ``dim`` and ``keepdims`` for ``keepdim``, as torch's."""
+    """A face that also takes ``axis`` for ``dim`` and ``keepdims`` for ``keepdim``, as torch's.
+
+    For a first argument that isn't a Tensor it raises torch's TypeError.
+    """
 
     @functools.wraps(function)
     def face(*args: Any, **kwargs: Any) -> Any:
-        if kwargs:
+        try:
+            if not kwargs:
+                return function(*args)
             for name in NUMPY_NAMES.keys() & kwargs.keys():
                 kwargs.setdefault(NUMPY_NAMES[name], kwargs.pop(name))
             return function(*args, **kwargs)
-        return function(*args)
+        except AttributeError:
+            given = args[0] if args else kwargs.get("input")
+            inner = given if isinstance(given, (list, tuple)) else (given,)
+            if any(hasattr(x, "_spec") for x in inner):
+                raise
+            kind = type(given)
+            module = "" if kind.__module__ == "builtins" else kind.__module__ + "."
+            raise TypeError(
+                f"{function.__name__}(): argument 'input' (position 1) must be Tensor, not "
+                f"{module}{kind.__name__}"
+            ) from None
 
     return face
 

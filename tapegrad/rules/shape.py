@@ -1,4 +1,4 @@
-"""Shapes: the same elements seen otherwise. All are views, sharing memory, where torch's are."""
+"""Shapes: the same elements seen otherwise. All are views, which share memory, where possible."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from tapegrad.broadcast import expand as expand_
 from tapegrad.primitive import Primitive, public, reduced_axes, structural, wrap_axis
-from tapegrad.rules.arguments import dtype_name, sizes_of, with_numpy_names
+from tapegrad.rules.arguments import DTYPE_NAMES, dtype_name, sizes_of, with_numpy_names
 from tapegrad.size import Size
 
 # -- reshape ---------------------------------------------------------------------------------------
@@ -29,6 +29,8 @@ def copied_forward(x, shape):
 
 
 reshape_ = structural("view", reshape_forward, reshape_x, view=True)
+#: The same of strided memory, under torch's name.
+reshape_alias = structural("reshape_alias", reshape_forward, reshape_x, view=True)
 #: A reshape that copies, since the strides don't allow a view.
 reshape_copy = structural(
     "reshape_copy", copied_forward, reshape_x, grad_name="UnsafeViewBackward0"
@@ -65,9 +67,11 @@ def _completed(sizes: tuple[int, ...], size: int) -> tuple[int, ...]:
 def as_shape(input: Any, shape: tuple[int, ...]) -> Any:
     """A view in a shape of as many elements, or a copy where the strides don't allow a view."""
     array = input._array
-    if not array.flags.c_contiguous and not viewable(array, shape):
-        return Primitive.apply(reshape_copy, (input,), (shape,))
-    return Primitive.apply(reshape_, (input,), (shape,))
+    if array.flags.c_contiguous:
+        made = reshape_
+    else:
+        made = reshape_alias if viewable(array, shape) else reshape_copy
+    return Primitive.apply(made, (input,), (shape,))
 
 
 def viewable(array: np.ndarray, shape: tuple[int, ...]) -> bool:
@@ -116,21 +120,22 @@ def view(input: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Any:
 
 def _in_dtype(input: Any, dtype: Any) -> Any:
     old, new = input._spec.dtype.itemsize, dtype.itemsize
+    name = DTYPE_NAMES[dtype.name]
     if old != new and not input.ndim:
         raise RuntimeError(
-            f"self.dim() cannot be 0 to view {dtype_name(input)} as {dtype.name} (different "
+            f"self.dim() cannot be 0 to view {dtype_name(input)} as {name} (different "
             "element sizes)"
         )
     if old < new and input._spec.shape[-1] * old % new:
         raise RuntimeError(
             f"self.size(-1) must be divisible by {new // old} to view {dtype_name(input)} as "
-            f"{dtype.name} (different element sizes), but got {input._spec.shape[-1]}"
+            f"{name} (different element sizes), but got {input._spec.shape[-1]}"
         )
     try:
         return Primitive.apply(view_dtype, (input,), (dtype.numpy,))
     except ValueError:
         raise RuntimeError(
-            f"self.stride(-1) must be 1 to view {dtype_name(input)} as {dtype.name} (different "
+            f"self.stride(-1) must be 1 to view {dtype_name(input)} as {name} (different "
             f"element sizes), but got {input.stride(-1)}"
         ) from None
 
@@ -165,7 +170,7 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
 @public(numpy=[np.ravel])
 def ravel(input: Any) -> Any:
     """One dimension: a view where that is possible."""
-    return as_shape(input, (input._spec.size,))
+    return as_shape(input.contiguous(), (input._spec.size,))
 
 
 @public

@@ -188,9 +188,10 @@ def logsumexp(input: Any, dim: Any, keepdim: bool = False) -> Any:
 def norm_forward(x, axis, keepdims, p):
     if x.dtype.char == "e":
         return norm_forward(x.astype(np.float32), axis, keepdims, p).astype(x.dtype)
-    size = np.abs(x)
     if p == 2:
-        return np.sqrt(np.add.reduce(size * size, axis, None, None, keepdims))
+        squares = x * x if x.dtype.kind == "f" else x.real**2 + x.imag**2
+        return np.sqrt(np.add.reduce(squares, axis, None, None, keepdims))
+    size = np.abs(x)
     if p == 1:
         return np.add.reduce(size, axis, None, None, keepdims)
     if p == 0:

@@ -51,10 +51,8 @@ COMMUTATIVE = {"add", "mul", "and", "or", "xor"}
 
 
 def _function(primitive: Primitive) -> Callable[..., Any]:
-    if primitive.arity == 1:
-        function: Callable[..., Any] = unary(primitive)
-    elif primitive.arity == 2:
-        function = binary(primitive)
+    if primitive.fast is not None:
+        function = primitive.fast
     else:
 
         def function(*inputs: Any) -> Any:
@@ -110,24 +108,14 @@ def _install_dunders() -> None:
     by_name = {p.name: p for p in primitives if p.elementwise}
     for dunder, name in DUNDERS.items():
         primitive = by_name.get(name)
-        if primitive is not None:
-            function, reflected = binary(primitive), binary(primitive, reflected=True)
-        elif name not in functions:
-            continue
+        if primitive is not None and primitive.fast is not None:
+            function, reflected = primitive.fast, binary(primitive, reflected=True)
         else:
             function, reflected = functions[name], _swapped(functions[name])
-        setattr(Tensor, f"__{dunder}__", _operator(function))
-        setattr(
-            Tensor, f"__r{dunder}__", _operator(function if dunder in COMMUTATIVE else reflected)
-        )
-        setattr(Tensor, f"__i{dunder}__", _operator(in_place(function, name)))
-    for dunder, name in COMPARISONS.items():
-        if name not in functions:
-            continue
-        setattr(Tensor, f"__{dunder}__", _operator(functions[name]))
-    for dunder, name in UNARY_DUNDERS.items():
-        if name not in functions:
-            continue
+        setattr(Tensor, f"__{dunder}__", function)
+        setattr(Tensor, f"__r{dunder}__", function if dunder in COMMUTATIVE else reflected)
+        setattr(Tensor, f"__i{dunder}__", in_place(function, name))
+    for dunder, name in {**COMPARISONS, **UNARY_DUNDERS}.items():
         setattr(Tensor, f"__{dunder}__", functions[name])
 
 
@@ -136,10 +124,6 @@ def _swapped(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         return function(other, input)
 
     return reflected
-
-
-def _operator(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    return function
 
 
 _numpy: dict[Any, Callable[..., Any]] = {}

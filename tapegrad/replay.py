@@ -254,7 +254,7 @@ class Replay:
 
     def add(self, place: int, share: Any, fresh: bool) -> None:
         """Add a share to the adjoint of a place; ``fresh``: nobody else holds the array."""
-        adjoints = self.adjoints if place > 0 else self.leaves
+        adjoints = self._holder(place)
         before = adjoints.get(place)
         if before is None:
             adjoints[place] = share

@@ -43,6 +43,7 @@ import numpy as np
 from tapegrad.modes import switch, watch
 from tapegrad.primitive import primitives
 from tapegrad.spec import SMALL_BYTES
+from tapegrad.storage import owner
 
 __all__ = ["RELEASED", "Record", "Tape", "TapeStats", "tape"]
 
@@ -269,9 +270,7 @@ class Tape:
         for record in records:
             for value in record[INPUTS + arity(record) :]:
                 if type(value) is np.ndarray:
-                    root = value
-                    while type(root.base) is np.ndarray:
-                        root = root.base
+                    root = owner(value)
                     owners[id(root)] = root.nbytes
         operators = Counter(primitives[r[CODE]].name for r in records)
         counts = list(map(sys.getrefcount, map(_place, records)))

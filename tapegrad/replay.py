@@ -53,6 +53,10 @@ class _Native:
     loaded: bool | None = None
     replayed = 0
 
+    def __init__(self) -> None:
+        #: Called once it is loaded: what else becomes machine code then.
+        self.when_loaded: list[Callable[[], None]] = []
+
 
 native = _Native()
 
@@ -65,6 +69,9 @@ def load_native() -> bool:
             from tapegrad.kernels.run import available
 
             native.loaded = available()
+            if native.loaded:
+                for function in native.when_loaded:
+                    function()
     return native.loaded
 
 

@@ -21,6 +21,9 @@ __all__ = ["Spec", "spec_for", "spec_of", "specs"]
 #: that can gather between two sweeps of the tape is bounded by this times the sweep's interval.
 SMALL_BYTES = 4096
 
+#: Arrays up to this size take the native recording path, which counts bytes but holds the GIL.
+SHORT_BYTES = 1 << 18
+
 #: Python numbers kept as arrays, for each dtype.
 CONSTANTS = 256
 
@@ -39,6 +42,7 @@ class Spec:
         "number",
         "plain",
         "shape",
+        "short",
         "size",
         "special",
     )
@@ -56,7 +60,9 @@ class Spec:
         self.special = special
         self.as_special: Spec = self
         #: The short recording path serves real floating arrays that are small and not special.
-        self.plain = not special and dtype.char in "fd" and self.nbytes <= SMALL_BYTES
+        real = not special and dtype.char in "fd"
+        self.plain = real and self.nbytes <= SMALL_BYTES
+        self.short = real and self.nbytes <= SHORT_BYTES
         self.constants: dict[float, np.ndarray] = _constants.setdefault(dtype, {})
         self.number = len(specs)
         specs.append(self)

@@ -1,0 +1,163 @@
+"""Functions and methods in machine code over `tapegrad.kernels.forward`.
+
+A function in C has no closure, so each gets a trampoline: some instructions that call the one
+compiled function with the address of the operator's fields.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+
+from tapegrad.kernels import forward
+from tapegrad.kernels.native import api_function, offset_of, ufunc_loop
+from tapegrad.modes import Switch, switch
+from tapegrad.primitive import Primitive
+from tapegrad.spec import Spec
+from tapegrad.tape import Tape
+
+__all__ = ["NativeOperators"]
+
+#: The number of PyArray_NewFromDescr in NumPy's table of functions.
+NEW_FROM_DESCR = 94
+#: METH_FASTCALL | METH_KEYWORDS: ``function(self, args, count, names)``.
+FLAGS = 0x80 | 0x02
+
+
+class _Definition(ctypes.Structure):
+    """CPython's PyMethodDef."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    )
+
+
+_new_method = ctypes.pythonapi.PyDescr_NewMethod
+_new_method.restype = ctypes.py_object
+_new_method.argtypes = [ctypes.py_object, ctypes.c_void_p]
+_new_function = ctypes.pythonapi.PyCMethod_New
+_new_function.restype = ctypes.py_object
+_new_function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
+
+_TRAMPOLINE = """\
+define i64 @function_{i}(i64 %self, i64 %args, i64 %count, i64 %names) {{
+  %forward = inttoptr i64 {forward} to i64 (i64, i64, i64, i64, i64)*
+  %result = tail call i64 %forward(i64 {fields}, i64 0, i64 %args, i64 %count, i64 %names)
+  ret i64 %result
+}}
+define i64 @method_{i}(i64 %self, i64 %args, i64 %count, i64 %names) {{
+  %forward = inttoptr i64 {forward} to i64 (i64, i64, i64, i64, i64)*
+  %result = tail call i64 %forward(i64 {fields}, i64 %self, i64 %args, i64 %count, i64 %names)
+  ret i64 %result
+}}
+"""
+
+
+class NativeOperators:
+    """The process's operators in machine code, for Tensors of a type.
+
+    Whoever makes one keeps it as long as the process: the code refers to it by address.
+    """
+
+    def __init__(self, kind: type, tape: Tape) -> None:
+        self._compiled = forward.compile_forward()
+        self._kept: list[Any] = [self._compiled]  # what the machine code knows by address
+        self._type = kind
+        self._shared = self._shared_fields(tape)
+        self._fields: list[np.ndarray] = []
+        self._names: list[str] = []
+
+    def add(
+        self, primitive: Primitive, function: Callable[..., Any], reflected: bool
+    ) -> int | None:
+        """Note an operator, whose short path in Python is ``function``; None if it has no loops."""
+        loops: list[int] = []
+        for kind in "fd":
+            loop = ufunc_loop(primitive.forward, kind * primitive.arity + "->" + kind)
+            if loop is None:
+                return None
+            loops += loop
+        fields = np.zeros(forward.OPERATOR_FIELDS, np.int64)
+        fields[forward.SHARED] = self._shared.ctypes.data
+        fields[forward.FALLBACK] = id(function)
+        fields[forward.ARITY] = primitive.arity
+        fields[forward.CODE] = id(primitive.code)
+        fields[forward.REFLECTED] = reflected
+        fields[forward.LOOP_32 : forward.LOOP_32 + 4] = loops
+        out = primitive.arity  # the number of the result among what a rule may save
+        for i, saves in enumerate(primitive.saves):
+            first = forward.SAVES_X_FOR_X + 3 * i
+            fields[first] = 0 in saves
+            fields[first + 1] = out == 2 and 1 in saves
+            fields[first + 2] = out in saves
+        self._kept += [function, primitive.code]
+        self._fields.append(fields)
+        return len(self._fields) - 1
+
+    def link(self) -> None:
+        """Make the machine code of all operators that have been noted."""
+        text = [
+            _TRAMPOLINE.format(i=i, forward=self._compiled.address, fields=fields.ctypes.data)
+            for i, fields in enumerate(self._fields)
+        ]
+        machine = llvm.Target.from_default_triple().create_target_machine(opt=2, jit=True)
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly("\n".join(text)), machine)
+        self._engine.finalize_object()
+
+    def method(self, operator: int, name: str, doc: str) -> Any:
+        """The operator as a method, for the type's dictionary."""
+        binary = "other, /" if self._fields[operator][forward.ARITY] == 2 else "/"
+        definition = self._define(f"method_{operator}", name, f"{name}($self, {binary})", doc)
+        return _new_method(self._type, definition)
+
+    def function(self, operator: int, name: str, doc: str) -> Any:
+        """The operator as a function."""
+        binary = ", other" if self._fields[operator][forward.ARITY] == 2 else ""
+        definition = self._define(f"function_{operator}", name, f"{name}(input{binary})", doc)
+        return _new_function(definition, None, "tapegrad", None)
+
+    def _define(self, symbol: str, name: str, signature: str, doc: str) -> int:
+        address = self._engine.get_function_address(symbol)
+        text = f"{signature}\n--\n\n{doc}".encode()
+        definition = _Definition(name.encode(), address, FLAGS, text)
+        self._kept.append(definition)
+        return ctypes.addressof(definition)
+
+    def _shared_fields(self, tape: Tape) -> np.ndarray:
+        fields = np.zeros(forward.SHARED_FIELDS, np.int64)
+        counter, sweep = tape.next_serial.__self__, tape.sweep  # type: ignore[attr-defined]
+        self._kept += [counter, sweep, tape.records]
+        for field, thing in (
+            (forward.TENSOR, self._type),
+            (forward.FLOAT, float),
+            (forward.INT, int),
+            (forward.NDARRAY, np.ndarray),
+            (forward.NONE, None),
+            (forward.TRUE, True),
+            (forward.DESCR_32, np.dtype(np.float32)),
+            (forward.DESCR_64, np.dtype(np.float64)),
+            (forward.RECORDS, tape.records),
+            (forward.SERIALS, counter),
+            (forward.SWEEP, sweep),
+        ):
+            fields[field] = id(thing)
+        for field, kind, slot in (
+            (forward.ARRAY_SLOT, self._type, "_array"),
+            (forward.SPEC_SLOT, self._type, "_spec"),
+            (forward.PLACE_SLOT, self._type, "_place"),
+            (forward.SHORT_SLOT, Spec, "short"),
+            (forward.NUMBER_SLOT, Spec, "number"),
+            (forward.CONSTANTS_SLOT, Spec, "constants"),
+        ):
+            fields[field] = offset_of(kind, slot)
+        fields[forward.PLAIN] = id(switch) + offset_of(Switch, "plain")
+        fields[forward.LIMIT] = id(switch) + offset_of(Switch, "limit")
+        fields[forward.NEW_ARRAY] = api_function(NEW_FROM_DESCR)
+        return fields

@@ -9,7 +9,7 @@ import numpy as np
 
 from tapegrad import dtypes
 from tapegrad.autograd.hooks import run_hooks, run_leaf_hooks
-from tapegrad.modes import modes
+from tapegrad.modes import modes, set_modes, switch
 from tapegrad.recording import wrap, wrap_saved
 from tapegrad.replay import Replay
 from tapegrad.spec import spec_for
@@ -135,7 +135,8 @@ def _run(
         targets=targets,
         hook=run_hooks,
     )
-    recording, modes.grad = modes.grad, create_graph
+    recording = modes.grad
+    _set_recording(create_graph)
     try:
         leaves, found = replay.run()
         if tape.notes:
@@ -144,12 +145,19 @@ def _run(
                     leaves[place] = run_leaf_hooks(place, leaves[place])
                     replay.owned.discard(place)
     finally:
-        modes.grad = recording
+        _set_recording(recording)
     if targets is not None:
         for place in targets:
             if place in leaves:
                 found[place] = leaves[place]
     return replay, found
+
+
+def _set_recording(recording: bool) -> None:
+    """Set this thread's mode: for all to see if hooks will run, or if it was seen before."""
+    modes.grad = recording
+    if tape.notes or not switch.plain:
+        set_modes(recording, modes.inference)
 
 
 def _targets(inputs: tuple[Tensor, ...]) -> frozenset[int]:

@@ -38,6 +38,7 @@ from tapegrad.kernels.native import (
     compile_native,
     decref,
     dict_get,
+    dict_size,
     held,
     incref,
     list_append,
@@ -47,12 +48,13 @@ from tapegrad.kernels.native import (
     next_of,
     pointer_to,
     store64,
+    thread_identity,
     tuple_new,
     tuple_set,
     tuple_size,
     untrack,
 )
-from tapegrad.spec import SMALL_BYTES
+from tapegrad.spec import CONSTANTS, SMALL_BYTES
 from tapegrad.tape import SWEEP_BYTES
 
 __all__ = ["compile_forward"]
@@ -94,14 +96,15 @@ OPERATOR_FIELDS = 15
     NUMBER_SLOT,
     CONSTANTS_SLOT,
     PLAIN,  # addresses of the switch's fields
+    PAUSED,
     LIMIT,
     RECORDS,  # id of the list
     SERIALS,  # id of the counter
     SWEEP,  # id of the function
     BYTES,  # kept by records since the last sweep, of arrays that are not small
     NEW_ARRAY,  # address of PyArray_NewFromDescr
-) = range(21)
-SHARED_FIELDS = 21
+) = range(22)
+SHARED_FIELDS = 22
 
 
 def _forward(operator: int, self: int, args: int, count: int, names: int) -> int:
@@ -117,7 +120,12 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
     x = y = x_array = y_array = spec = descr = types.int64(0)
     x_place = y_place = none
     own = 1 if self != 0 else 0
-    ready = count + own == arity and names == 0 and load64(shared[PLAIN]) == shared[TRUE]
+    ready = count + own == arity and names == 0
+    recording = load64(shared[PLAIN]) == shared[TRUE]
+    if not recording:
+        paused = load64(shared[PAUSED])
+        ready = ready and paused != none
+        recording = ready and as_int(paused) != thread_identity()
     if ready:
         x = self if self != 0 else load64(args)
         ready = load64(x + TYPE) == shared[TENSOR]
@@ -129,7 +137,7 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
         ready = load64(spec + shared[SHORT_SLOT]) == shared[TRUE] and (
             descr == shared[DESCR_32] or descr == shared[DESCR_64]
         )
-    number = False  # whether y is one, of which no array is kept
+    number = False  # whether y is one of which no array is kept
     if ready and arity == 2:
         y = load64(args + 8 * (1 - own))
         kind = load64(y + TYPE)
@@ -140,8 +148,10 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
             ready = ready and load64(y_array + DESCR) == descr
         elif kind == shared[FLOAT] or kind == shared[INT]:
             y_array = dict_get(load64(spec + shared[CONSTANTS_SLOT]), y)
+            # A number that isn't kept: Python keeps it, or it is made an array each time.
             number = y_array == 0
-            ready = not number or kind == shared[FLOAT]
+            kept = dict_size(load64(spec + shared[CONSTANTS_SLOT]))
+            ready = not number or (kind == shared[FLOAT] and kept >= CONSTANTS)
         else:
             ready = False
     itemsize = types.int64(4 if descr == shared[DESCR_32] else 8)
@@ -211,13 +221,14 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
         return 0
     store64(out + shared[ARRAY_SLOT], array)
     store64(out + shared[SPEC_SLOT], spec)
-    for_x = x_place != none
-    for_y = y_place != none
+    for_x = recording and x_place != none
+    for_y = recording and y_place != none
     if not (for_x or for_y):
         decref(x_array)
         if arity == 2:
             decref(y_array)
-        store64(out + shared[PLACE_SLOT], x_place)
+        store64(out + shared[PLACE_SLOT], held(none))
+        decref(x_place)
         decref(y_place)
         return out
     record = tuple_new(5 + 2 * arity)

@@ -158,6 +158,7 @@ class NativeOperators:
         ):
             fields[field] = offset_of(kind, slot)
         fields[forward.PLAIN] = id(switch) + offset_of(Switch, "plain")
+        fields[forward.PAUSED] = id(switch) + offset_of(Switch, "paused")
         fields[forward.LIMIT] = id(switch) + offset_of(Switch, "limit")
         fields[forward.NEW_ARRAY] = api_function(NEW_FROM_DESCR)
         return fields

@@ -22,7 +22,6 @@ from tapegrad.inplace import in_place
 from tapegrad.primitive import Primitive, by_ufunc, operators, primitives
 from tapegrad.recording import apply, binary, unary
 from tapegrad.replay import native
-from tapegrad.tape import tape
 from tapegrad.tensor import Tensor
 
 __all__ = ["functions", "modules", "namespaces"]
@@ -135,8 +134,9 @@ def _install_dunders() -> None:
 def _install_native() -> None:
     """Put machine code in the place of every short path, wherever it can be called."""
     from tapegrad.kernels.methods import NativeOperators
+    from tapegrad.kernels.run import compiled
 
-    native_operators = NativeOperators(Tensor, tape)
+    native_operators = NativeOperators(Tensor, compiled().share(Tensor))
     _alive.append(native_operators)
     numbers = {}
     for function, (primitive, reflected) in short_paths.items():

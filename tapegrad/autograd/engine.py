@@ -53,7 +53,7 @@ def backward(
     outputs = (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
     roots = _roots(outputs, grad_tensors, create_graph)
     targets = None if inputs is None else _targets(inputs)
-    replay, found = _run(roots, retain_graph, create_graph, targets)
+    replay, found = _run(roots, retain_graph, create_graph, targets, gives=inputs is None)
     if inputs is None:
         for place, adjoint in replay.leaves.items():
             leaf = tape.leaf(place)
@@ -126,6 +126,7 @@ def _run(
     retain_graph: bool | None,
     create_graph: bool,
     targets: frozenset[int] | None,
+    gives: bool = False,
 ) -> tuple[Replay, dict[int, Any]]:
     replay = Replay(
         tape,
@@ -133,7 +134,8 @@ def _run(
         retain=create_graph if retain_graph is None else retain_graph,
         wrap=wrap_saved if create_graph else None,
         targets=targets,
-        hook=run_hooks,
+        hook=run_hooks if tape.notes else None,
+        gives=gives and not tape.notes,
     )
     recording = modes.grad
     _set_recording(create_graph)

@@ -19,6 +19,31 @@ from typing import Any
 from numba import carray, types
 
 from tapegrad.kernels.cache import KernelCache
+from tapegrad.kernels.layout import (
+    ARRAY_SLOT,
+    BYTES,
+    CONSTANTS_SLOT,
+    DESCR_32,
+    DESCR_64,
+    FLOAT,
+    INT,
+    LIMIT,
+    NDARRAY,
+    NEW_ARRAY,
+    NONE,
+    NUMBER_SLOT,
+    PAUSED,
+    PLACE_SLOT,
+    PLAIN,
+    RECORDS,
+    SERIALS,
+    SHARED_FIELDS,
+    SHORT_SLOT,
+    SPEC_SLOT,
+    SWEEP,
+    TENSOR,
+    TRUE,
+)
 from tapegrad.kernels.native import (
     ALIGNED,
     C_CONTIGUOUS,
@@ -78,33 +103,6 @@ __all__ = ["compile_forward"]
     SAVES_OUT_FOR_Y,
 ) = range(15)
 OPERATOR_FIELDS = 15
-
-# Fields that all operators share.
-(
-    TENSOR,  # ids of types
-    FLOAT,
-    INT,
-    NDARRAY,
-    NONE,
-    TRUE,
-    DESCR_32,  # ids of dtypes
-    DESCR_64,
-    ARRAY_SLOT,  # offsets in a Tensor
-    SPEC_SLOT,
-    PLACE_SLOT,
-    SHORT_SLOT,  # offsets in a Spec
-    NUMBER_SLOT,
-    CONSTANTS_SLOT,
-    PLAIN,  # addresses of the switch's fields
-    PAUSED,
-    LIMIT,
-    RECORDS,  # id of the list
-    SERIALS,  # id of the counter
-    SWEEP,  # id of the function
-    BYTES,  # kept by records since the last sweep, of arrays that are not small
-    NEW_ARRAY,  # address of PyArray_NewFromDescr
-) = range(22)
-SHARED_FIELDS = 22
 
 
 def _forward(operator: int, self: int, args: int, count: int, names: int) -> int:
@@ -282,6 +280,7 @@ def compile_forward() -> Any:
     """The compiled function, from the cache where it is there."""
     module = sys.modules[__name__]
     native = sys.modules["tapegrad.kernels.native"]
-    source = inspect.getsource(module) + inspect.getsource(native)
+    layout = sys.modules["tapegrad.kernels.layout"]
+    source = "".join(map(inspect.getsource, (module, native, layout)))
     cache = KernelCache("forward", hashlib.sha256(source.encode()).digest())
     return compile_native(_forward, types.int64(*[types.int64] * 5), cache)

@@ -14,16 +14,11 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from tapegrad.kernels import forward
-from tapegrad.kernels.native import api_function, offset_of, ufunc_loop
-from tapegrad.modes import Switch, switch
+from tapegrad.kernels.native import ufunc_loop
 from tapegrad.primitive import Primitive
-from tapegrad.spec import Spec
-from tapegrad.tape import Tape
 
 __all__ = ["NativeOperators"]
 
-#: The number of PyArray_NewFromDescr in NumPy's table of functions.
-NEW_FROM_DESCR = 94
 #: METH_FASTCALL | METH_KEYWORDS: ``function(self, args, count, names)``.
 FLAGS = 0x80 | 0x02
 
@@ -61,16 +56,16 @@ define i64 @method_{i}(i64 %self, i64 %args, i64 %count, i64 %names) {{
 
 
 class NativeOperators:
-    """The process's operators in machine code, for Tensors of a type.
+    """The process's operators in machine code, for Tensors of a type; ``shared`` as in `layout`.
 
     Whoever makes one keeps it as long as the process: the code refers to it by address.
     """
 
-    def __init__(self, kind: type, tape: Tape) -> None:
+    def __init__(self, kind: type, shared: np.ndarray) -> None:
         self._compiled = forward.compile_forward()
         self._kept: list[Any] = [self._compiled]  # what the machine code knows by address
         self._type = kind
-        self._shared = self._shared_fields(tape)
+        self._shared = shared
         self._fields: list[np.ndarray] = []
         self._names: list[str] = []
 
@@ -129,36 +124,3 @@ class NativeOperators:
         definition = _Definition(name.encode(), address, FLAGS, text)
         self._kept.append(definition)
         return ctypes.addressof(definition)
-
-    def _shared_fields(self, tape: Tape) -> np.ndarray:
-        fields = np.zeros(forward.SHARED_FIELDS, np.int64)
-        counter, sweep = tape.next_serial.__self__, tape.sweep  # type: ignore[attr-defined]
-        self._kept += [counter, sweep, tape.records]
-        for field, thing in (
-            (forward.TENSOR, self._type),
-            (forward.FLOAT, float),
-            (forward.INT, int),
-            (forward.NDARRAY, np.ndarray),
-            (forward.NONE, None),
-            (forward.TRUE, True),
-            (forward.DESCR_32, np.dtype(np.float32)),
-            (forward.DESCR_64, np.dtype(np.float64)),
-            (forward.RECORDS, tape.records),
-            (forward.SERIALS, counter),
-            (forward.SWEEP, sweep),
-        ):
-            fields[field] = id(thing)
-        for field, kind, slot in (
-            (forward.ARRAY_SLOT, self._type, "_array"),
-            (forward.SPEC_SLOT, self._type, "_spec"),
-            (forward.PLACE_SLOT, self._type, "_place"),
-            (forward.SHORT_SLOT, Spec, "short"),
-            (forward.NUMBER_SLOT, Spec, "number"),
-            (forward.CONSTANTS_SLOT, Spec, "constants"),
-        ):
-            fields[field] = offset_of(kind, slot)
-        fields[forward.PLAIN] = id(switch) + offset_of(Switch, "plain")
-        fields[forward.PAUSED] = id(switch) + offset_of(Switch, "paused")
-        fields[forward.LIMIT] = id(switch) + offset_of(Switch, "limit")
-        fields[forward.NEW_ARRAY] = api_function(NEW_FROM_DESCR)
-        return fields

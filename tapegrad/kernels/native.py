@@ -59,6 +59,8 @@ tuple_new = types.ExternalFunction("PyTuple_New", I64(I64))
 dict_get = types.ExternalFunction("PyDict_GetItem", I64(I64, I64))
 dict_size = types.ExternalFunction("PyDict_Size", I64(I64))
 thread_identity = types.ExternalFunction("PyThread_get_thread_ident", I64())
+as_object = types.ExternalFunction("PyLong_FromLongLong", I64(I64))
+weakly_held = types.ExternalFunction("PyWeakref_GetObject", I64(I64))
 next_of = types.ExternalFunction("PyIter_Next", I64(I64))
 new_object = types.ExternalFunction("PyType_GenericAlloc", I64(I64, I64))
 untrack = types.ExternalFunction("PyObject_GC_UnTrack", types.void(I64))
@@ -201,6 +203,30 @@ def call(typingctx: Any, function: Any, arguments: Any) -> Any:
 
 
 @intrinsic
+def call_structural(typingctx: Any, function: Any, arguments: Any) -> Any:
+    """Call the structural kernel at an address with a tuple of integers."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kind = ir.FunctionType(_I64, [_I64] * 6)
+        pointer = builder.inttoptr(values[0], kind.as_pointer())
+        return builder.call(pointer, [builder.extract_value(values[1], i) for i in range(6)])
+
+    return I64(I64, arguments), generate
+
+
+@intrinsic
+def copy_bytes(typingctx: Any, to: Any, source: Any, count: Any) -> Any:
+    """Copy memory from one address to another."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointers = [builder.inttoptr(v, _I64.as_pointer()) for v in values[:2]]
+        cgutils.raw_memcpy(builder, *pointers, values[2], _I64(1))
+        return context.get_dummy_value()
+
+    return types.void(I64, I64, I64), generate
+
+
+@intrinsic
 def pointer_to(typingctx: Any, address: Any, scalar: Any) -> Any:
     """An address as a pointer to scalars of the type of ``scalar``."""
     pointed = types.CPointer(scalar)
@@ -209,6 +235,22 @@ def pointer_to(typingctx: Any, address: Any, scalar: Any) -> Any:
         return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
     return pointed(I64, scalar), generate
+
+
+def like(zero: Any, value: Any) -> Any:
+    """A number in the type of another one."""
+    raise NotImplementedError("for compiled code only")
+
+
+@overload(like, inline="always")
+def _like(zero: Any, value: Any) -> Any:
+    def single(zero: Any, value: Any) -> Any:
+        return np.float32(value)
+
+    def double(zero: Any, value: Any) -> Any:
+        return np.float64(value)
+
+    return single if zero == types.float32 else double
 
 
 @overload(select)

@@ -20,7 +20,7 @@ import numpy as np
 from tapegrad import rules
 from tapegrad.inplace import in_place
 from tapegrad.primitive import Primitive, by_ufunc, operators, primitives
-from tapegrad.recording import apply, binary, unary
+from tapegrad.recording import apply, binary, mark_view, unary
 from tapegrad.replay import native
 from tapegrad.tensor import Tensor
 
@@ -136,14 +136,14 @@ def _install_native() -> None:
     from tapegrad.kernels.methods import NativeOperators
     from tapegrad.kernels.run import compiled
 
-    native_operators = NativeOperators(Tensor, compiled().share(Tensor))
+    native_operators = NativeOperators(Tensor, compiled().share(Tensor, mark_view))
     _alive.append(native_operators)
     numbers = {}
     for function, (primitive, reflected) in short_paths.items():
         number = native_operators.add(primitive, function, reflected)
         if number is not None:
             numbers[function] = number
-    native_operators.link()
+    Primitive.apply = staticmethod(native_operators.link(apply))
     for name, value in list(vars(Tensor).items()):
         if isinstance(value, FunctionType) and value in numbers:
             method = native_operators.method(numbers[value], name, value.__doc__ or "")

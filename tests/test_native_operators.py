@@ -16,7 +16,11 @@ import tapegrad as tg
 from tapegrad import operators, replay
 from tapegrad.kernels.native import ufunc_loop
 from tapegrad.modes import switch
+from tapegrad.primitive import Primitive
+from tapegrad.recording import apply
+from tapegrad.rules.reductions import sum_all
 from tapegrad.tape import tape
+from tests.samples import SAMPLES
 
 pytestmark = pytest.mark.skipif(
     not replay.load_native(), reason="the native loop can't be used here"
@@ -166,6 +170,78 @@ def test_nothing_leaks():
     after = counts()
     for a, b in zip(before, after, strict=True):
         assert abs(a - b) < 100
+
+
+def records_of(sample, way, monkeypatch):
+    """The result of a sample and its records, with one of the two ways to apply a primitive."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Primitive, "apply", staticmethod(way))
+        leaves = [tg.from_numpy(a).requires_grad_() for a in sample.arrays()]
+        before = tape.next_serial()
+        out = sample.call(*leaves)
+        records = [r for r in tape.records if r[0] > before]
+    serials = {r[0]: i for i, r in enumerate(records)}
+    serials |= {x._place: ("leaf", i) for i, x in enumerate(leaves)}
+    described = []
+    for r in records:
+        n = (len(r) - 5) // 2
+        described.append((r[1:4], [serials.get(p, p) for p in r[4 : 4 + n]], r[4 + n :]))
+    return out, described
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+def test_native_apply_is_apply(sample, monkeypatch):
+    first, expected = records_of(sample, apply, monkeypatch)
+    second, found = records_of(sample, Primitive.apply, monkeypatch)
+    assert Primitive.apply is not apply
+    np.testing.assert_array_equal(first._array, second._array, strict=True)
+    assert first._spec is second._spec
+    assert hasattr(first, "_extra") == hasattr(second, "_extra")
+    assert len(found) == len(expected)
+    for a, b in zip(expected, found, strict=True):
+        assert repr(a) == repr(b)
+
+
+def test_native_apply_leaks_nothing():
+    x = tg.rand(4, 3, dtype=tg.float64, requires_grad=True)
+    w = tg.rand(3, dtype=tg.float64)
+    held = (x._array, w._array, x._place, x._spec, None, x._spec.shape, x._spec.dtype, sum_all)
+
+    def work():
+        for _ in range(500):
+            y = x @ w
+            y.sum()
+            x.reshape(12)
+            x.mean()
+            with tg.no_grad():
+                x.sum()
+            with pytest.raises(RuntimeError):
+                x.reshape(5)
+        with np.errstate(all="raise"):
+            (x * 1e308).sum()
+
+    def counts():
+        tape.sweep(full=True)
+        gc.collect()
+        return [sys.getrefcount(v) for v in held]
+
+    work()
+    before = counts()
+    work()
+    for a, b in zip(before, counts(), strict=True):
+        assert abs(a - b) < 100
+
+
+def test_an_interrupt_in_a_forward_function_is_not_lost():
+    def forward(x):
+        raise KeyboardInterrupt
+
+    original, sum_all.forward = sum_all.forward, forward
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            tg.ones(3).sum()
+    finally:
+        sum_all.forward = original
 
 
 def test_keywords_and_misuse():

@@ -13,7 +13,7 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
-from tapegrad.kernels import forward
+from tapegrad.kernels import apply, forward
 from tapegrad.kernels.native import ufunc_loop
 from tapegrad.primitive import Primitive
 
@@ -43,13 +43,13 @@ _new_function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.py_object, ct
 
 _TRAMPOLINE = """\
 define i64 @function_{i}(i64 %self, i64 %args, i64 %count, i64 %names) {{
-  %forward = inttoptr i64 {forward} to i64 (i64, i64, i64, i64, i64)*
-  %result = tail call i64 %forward(i64 {fields}, i64 0, i64 %args, i64 %count, i64 %names)
+  %target = inttoptr i64 {target} to i64 (i64, i64, i64, i64, i64)*
+  %result = tail call i64 %target(i64 {fields}, i64 0, i64 %args, i64 %count, i64 %names)
   ret i64 %result
 }}
 define i64 @method_{i}(i64 %self, i64 %args, i64 %count, i64 %names) {{
-  %forward = inttoptr i64 {forward} to i64 (i64, i64, i64, i64, i64)*
-  %result = tail call i64 %forward(i64 {fields}, i64 %self, i64 %args, i64 %count, i64 %names)
+  %target = inttoptr i64 {target} to i64 (i64, i64, i64, i64, i64)*
+  %result = tail call i64 %target(i64 {fields}, i64 %self, i64 %args, i64 %count, i64 %names)
   ret i64 %result
 }}
 """
@@ -62,8 +62,9 @@ class NativeOperators:
     """
 
     def __init__(self, kind: type, shared: np.ndarray) -> None:
-        self._compiled = forward.compile_forward()
-        self._kept: list[Any] = [self._compiled]  # what the machine code knows by address
+        self._forward = forward.compile_forward()
+        self._apply = apply.compile_apply()
+        self._kept: list[Any] = []  # what the machine code knows by address
         self._type = kind
         self._shared = shared
         self._fields: list[np.ndarray] = []
@@ -96,15 +97,22 @@ class NativeOperators:
         self._fields.append(fields)
         return len(self._fields) - 1
 
-    def link(self) -> None:
-        """Make the machine code of all operators that have been noted."""
+    def link(self, apply_in_python: Callable[..., Any]) -> Callable[..., Any]:
+        """Make the machine code of all operators that have been noted, and of ``apply``."""
         text = [
-            _TRAMPOLINE.format(i=i, forward=self._compiled.address, fields=fields.ctypes.data)
+            _TRAMPOLINE.format(i=i, target=self._forward.address, fields=fields.ctypes.data)
             for i, fields in enumerate(self._fields)
         ]
+        fields = np.array([self._shared.ctypes.data, id(apply_in_python)], np.int64)
+        self._kept += [fields, apply_in_python]
+        text.append(
+            _TRAMPOLINE.format(i="apply", target=self._apply.address, fields=fields.ctypes.data)
+        )
         machine = llvm.Target.from_default_triple().create_target_machine(opt=2, jit=True)
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly("\n".join(text)), machine)
         self._engine.finalize_object()
+        definition = self._define("function_apply", "apply", "apply(primitive, inputs, params)", "")
+        return _new_function(definition, None, "tapegrad", None)
 
     def method(self, operator: int, name: str, doc: str) -> Any:
         """The operator as a method, for the type's dictionary."""

@@ -61,6 +61,8 @@ dict_size = types.ExternalFunction("PyDict_Size", I64(I64))
 thread_identity = types.ExternalFunction("PyThread_get_thread_ident", I64())
 as_object = types.ExternalFunction("PyLong_FromLongLong", I64(I64))
 weakly_held = types.ExternalFunction("PyWeakref_GetObject", I64(I64))
+error_matches = types.ExternalFunction("PyErr_ExceptionMatches", types.int32(I64))
+clear_error = types.ExternalFunction("PyErr_Clear", types.void())
 next_of = types.ExternalFunction("PyIter_Next", I64(I64))
 new_object = types.ExternalFunction("PyType_GenericAlloc", I64(I64, I64))
 untrack = types.ExternalFunction("PyObject_GC_UnTrack", types.void(I64))
@@ -139,6 +141,20 @@ def call_with_self(
         return _vectorcall(builder, function, builder.ptrtoint(stack, _I64), count, names)
 
     return I64(*[I64] * 6), generate
+
+
+#: How many values `vector` has room for.
+VECTOR = 16
+
+
+@intrinsic
+def vector(typingctx: Any) -> Any:
+    """The address of room for some values on the stack."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.ptrtoint(cgutils.alloca_once(builder, _I64, VECTOR), _I64)
+
+    return I64(), generate
 
 
 def _vectorcall(builder: Any, *arguments: Any) -> Any:

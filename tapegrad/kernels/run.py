@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -57,9 +58,9 @@ class _Compiled:
         self.shared = 0
         self._retired: list[np.ndarray] = []  # a walk may still read them
 
-    def share(self, kind: type) -> np.ndarray:
-        """The table of `layout` for Tensors of that type."""
-        shared = layout.make_shared(kind)
+    def share(self, kind: type, mark_view: Callable[..., None]) -> np.ndarray:
+        """The table of `layout`."""
+        shared = layout.make_shared(kind, mark_view)
         self.shared = shared.ctypes.data
         return shared
 

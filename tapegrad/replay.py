@@ -37,8 +37,6 @@ Hook = Callable[[int, Any], Any]
 #: first kernels costs 0.3 to 0.6 s, as much as some 100,000 records in Python; whoever has replayed
 #: a twentieth of that is likely to go on.
 LOAD_AFTER = 5_000
-#: Records that a replay runs in Python once the loop is loaded: setting it up costs about as much.
-NATIVE_AFTER = 0
 #: On longer tapes than this a walk with targets goes everywhere: finding the way costs more.
 PRUNE_BELOW = 1_000
 
@@ -54,6 +52,8 @@ class _Native:
     replayed = 0
 
     def __init__(self) -> None:
+        #: Goes on with a replay at a record, once it is loaded.
+        self.walk: Callable[[Replay, int], None] | None = None
         #: Called once it is loaded: what else becomes machine code then.
         self.when_loaded: list[Callable[[], None]] = []
 
@@ -66,10 +66,11 @@ def load_native() -> bool:
     if native.loaded is None:
         native.loaded = False
         if os.environ.get("NUMBA_DISABLE_JIT", "0") == "0":
-            from tapegrad.kernels.run import available
+            from tapegrad.kernels.run import available, walk_natively
 
             native.loaded = available()
             if native.loaded:
+                native.walk = walk_natively
                 for function in native.when_loaded:
                     function()
     return native.loaded
@@ -155,11 +156,21 @@ class Replay:
 
     def walk(self) -> None:
         """From the root's record down, until no adjoint is pending."""
+        index = self._walk_in_python(self._python_records())
+        if self.adjoints and index >= 0:
+            if load_native() and native.walk is not None:
+                native.walk(self, index)
+            else:
+                self._walk_in_python(-1, index)
+        if self.adjoints:
+            raise self.gone()
+
+    def _walk_in_python(self, limit: int, index: int | None = None) -> int:
+        """Run up to ``limit`` records (-1: all); returns the index at which to go on."""
         records = self.tape.records
         adjoints = self.adjoints
-        index = self.start
+        index = self.start if index is None else index
         steps = skipped = 0
-        limit = self._python_records()
         while adjoints and index >= 0 and steps != limit:
             record = records[index]
             if record[PLACE] in adjoints:
@@ -172,33 +183,14 @@ class Replay:
                 found = self.tape.index(max(adjoints))
                 index = index if found is None else min(found + 1, index)
             index -= 1
-        record = ()  # the loop frees what nobody else holds
         native.replayed += steps
-        if adjoints and index >= 0 and load_native():
-            from tapegrad.kernels.run import walk_natively
-
-            walk_natively(self, index)
-        elif adjoints and index >= 0:
-            self._walk_on(index)
-        if self.adjoints:
-            raise self.gone()
-
-    def _walk_on(self, index: int) -> None:
-        """The rest of the walk in Python."""
-        records = self.tape.records
-        while self.adjoints and index >= 0:
-            record = records[index]
-            if record[PLACE] in self.adjoints:
-                self.step(index, record)
-            index -= 1
+        return index
 
     def _python_records(self) -> int:
         """How many records to run in Python before the native loop takes over; -1: all."""
         if self.wrap is not None or self.needed is not None or native.loaded is False:
             return -1
-        if native.loaded:
-            return NATIVE_AFTER
-        return max(LOAD_AFTER - native.replayed, NATIVE_AFTER)
+        return 0 if native.loaded else max(LOAD_AFTER - native.replayed, 0)
 
     def gone(self, place: int | None = None) -> RuntimeError:
         """The error for a place whose record isn't on the tape."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.primitive import elementwise, public, select
-from tapegrad.rules.activations import NN, applied
+from tapegrad.rules.activations import NN, applied, nn_relu
 
 
 def leaky_relu_forward(x, y):
@@ -238,3 +238,24 @@ def threshold(input: Any, threshold: float, value: float, inplace: bool = False)
     if inplace:
         return input._activate_(threshold_, threshold, value)
     return threshold_(input, threshold, value)
+
+
+# -- the in-place forms ----------------------------------------------------------------------------
+
+
+def declare_in_place(function: Any, modules: tuple[str, ...]) -> None:
+    """``<name>_``, which changes its input: the function with ``inplace=True``."""
+    name = function.__name__.removeprefix("nn_") + "_"
+
+    @public(module=modules, name=name, method=False)
+    def changed(input: Any, *args: Any, **kwargs: Any) -> Any:
+        return function(input, *args, **kwargs, inplace=True)
+
+    changed.__name__ = changed.__qualname__ = name
+    changed.__doc__ = f"`{name[:-1]}` in place: returns its input, changed."
+
+
+for activation in (elu, leaky_relu, hardtanh):
+    declare_in_place(activation, (NN,))
+for activation in (nn_relu, celu, selu, threshold):
+    declare_in_place(activation, (NN, ""))

@@ -30,7 +30,6 @@ from typing import Any, Literal, NoReturn, TypeAlias
 import numpy as np
 
 __all__ = [
-    "DTYPE_NAMES",
     "NAMES",
     "Category",
     "as_dtype",
@@ -169,13 +168,6 @@ _BY_NUMPY = {d.numpy: d for d in _ALL}
 _BY_PYTHON: dict[Any, dtype] = {bool: bool_, int: int64, float: float64, complex: complex128}
 _REAL = {complex64: float32, complex128: float64}
 _COMPLEX = {float16: complex64, float32: complex64, float64: complex128}
-
-#: torch's names of dtypes in its messages, by NumPy's.
-DTYPE_NAMES = {
-    **{"bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int"},
-    **{"int64": "Long", "float16": "Half", "float32": "Float", "float64": "Double"},
-    **{"complex64": "ComplexFloat", "complex128": "ComplexDouble"},
-}
 
 #: Every name of a dtype in `tapegrad`, also those that here have a trailing underscore.
 NAMES: dict[str, dtype] = _BY_NAME | {

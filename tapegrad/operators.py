@@ -119,9 +119,6 @@ def _install_dunders() -> None:
         setattr(Tensor, f"__i{dunder}__", in_place(function, name))
     for dunder, name in {**COMPARISONS, **UNARY_DUNDERS}.items():
         setattr(Tensor, f"__{dunder}__", functions[name])
-    # torch still has Python 2's names of the quotient.
-    for prefix in ("", "r", "i"):
-        setattr(Tensor, f"__{prefix}div__", getattr(Tensor, f"__{prefix}truediv__"))
 
 
 def _swapped(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

@@ -23,7 +23,6 @@ import numpy as np
 from tapegrad import dtypes
 from tapegrad.modes import modes, switch
 from tapegrad.primitive import Primitive, structural
-from tapegrad.refusals import check_broadcast, unsupported
 from tapegrad.spec import Spec, spec_of
 from tapegrad.tape import tape
 from tapegrad.tensor import Tensor, View, as_tensor_input, place_of
@@ -177,11 +176,23 @@ def _compute(primitive: Primitive, arrays: tuple[np.ndarray, ...]) -> np.ndarray
     try:
         array = _quietly(primitive.forward, arrays)
     except ValueError:
-        check_broadcast(arrays)
+        _check_broadcast(arrays)
         raise
-    except TypeError as error:
-        raise unsupported(primitive.name, arrays) from error
     return array if type(array) is np.ndarray else np.asarray(array)
+
+
+def _check_broadcast(arrays: tuple[np.ndarray, ...]) -> None:
+    """Raise torch's error if the shapes don't broadcast."""
+    for a in arrays:
+        for b in arrays:
+            for k in range(1, min(a.ndim, b.ndim) + 1):
+                m, n = a.shape[-k], b.shape[-k]
+                if m != n and m != 1 and n != 1:
+                    dim = max(a.ndim, b.ndim) - k
+                    raise RuntimeError(
+                        f"The size of tensor a ({m}) must match the size of tensor b ({n}) at "
+                        f"non-singleton dimension {dim}"
+                    )
 
 
 _NUMBERS = (bool, int, float, complex)
@@ -204,11 +215,6 @@ def _promoted(
                 break
         else:
             return inputs, tuple([x._array for x in inputs]), None
-    if all(type(x) in _NUMBERS for x in inputs):
-        raise TypeError(
-            f"{primitive.name}(): argument 'input' (position 1) must be Tensor, not "
-            f"{type(first).__name__}"
-        )
     tensors = [x if isinstance(x, Tensor) else as_tensor_input(x, number=True) for x in inputs]
     start = 1 if primitive.condition else 0
     key = tuple(

@@ -10,7 +10,7 @@ import pytest
 # unless a longer one ("nn.functional") is listed too.
 LAYERS = (
     ("dtypes", "size", "layouts", "modes", "storage", "random", "cuda"),
-    ("printing", "primitive", "spec", "refusals"),
+    ("printing", "primitive", "spec"),
     ("broadcast", "tape", "wengert"),
     ("kernels", "replay"),
     ("tensor", "fromdata", "recording", "autograd.graph", "autograd.hooks"),

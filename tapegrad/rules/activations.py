@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from tapegrad.primitive import elementwise, public, select
-from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.arithmetic import add_, div_
+from tapegrad.rules.comparison import TYPE_NAMES
 from tapegrad.rules.exponential import sigmoid
 from tapegrad.rules.special import erf_array
 from tapegrad.rules.trigonometric import tanh
@@ -35,7 +35,9 @@ def applied(function: Any, input: Any, inplace: bool, *numbers: float) -> Any:
     """The function's value, in place if that is wanted; for floating-point Tensors only."""
     if input._spec.dtype.kind != "f":
         kernel = KERNELS.get(function.name, function.name + "_cpu")
-        raise NotImplementedError(f"\"{kernel}\" not implemented for '{dtype_name(input)}'")
+        raise NotImplementedError(
+            f"\"{kernel}\" not implemented for '{TYPE_NAMES[input._spec.dtype.name]}'"
+        )
     return input._activate_(function, *numbers) if inplace else function(input, *numbers)
 
 

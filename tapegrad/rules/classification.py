@@ -8,11 +8,20 @@ from typing import Any
 import numpy as np
 
 from tapegrad.primitive import public, structural
-from tapegrad.rules.arguments import dtype_name
-from tapegrad.rules.linalg import linear
 from tapegrad.rules.losses import NN, reduction_of
 from tapegrad.rules.reductions import sum
 from tapegrad.rules.softmax import log_softmax
+
+#: torch's names of dtypes in its messages.
+NAMES = {
+    "float32": "Float",
+    "float64": "Double",
+    "float16": "Half",
+    "int32": "Int",
+    "int16": "Short",
+    "int8": "Char",
+    "bool": "Bool",
+}
 
 
 def nll_forward(x, index, scale, reduction):
@@ -80,7 +89,8 @@ def nll_loss(
         raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
     if target._spec.dtype.char not in "lqB":
         raise RuntimeError(
-            f"expected target dtype to be Long or Byte, but got {dtype_name(target)}"
+            "expected target dtype to be Long or Byte, but got "
+            + NAMES.get(target._spec.dtype.name, target._spec.dtype.name)
         )
     if len(shape) > 2 and sizes[1:] != shape[2:]:
         wanted = [shape[0], *shape[2:]]
@@ -186,51 +196,3 @@ def _of_probabilities(
     total = -sum(values)
     rows = input._spec.size // classes if classes else 0
     return total if kind == 2 else total / (rows if rows else math.nan)
-
-
-@public(module=NN, method=False)
-def linear_cross_entropy(
-    input: Any, linear_weight: Any, target: Any, *, linear_bias: Any = None, weight: Any = None,
-    reduction: str = "mean", ignore_index: int | None = None, label_smoothing: float = 0.0,
-    options: Any = None,
-) -> Any:  # fmt: skip
-    """`cross_entropy` of a linear layer's logits, ``input @ linear_weight.T + linear_bias``.
-
-    Inputs (N, D) or (D,), weights (C, ..., D), bias (C, ...), targets as `cross_entropy` takes
-    them. Raises RuntimeError where the shapes don't fit, and NotImplementedError for ``options``,
-    which would save memory.
-    """
-    if options is not None:
-        raise NotImplementedError("linear_cross_entropy works without chunks: leave out options")
-    if input.ndim not in (1, 2):
-        raise RuntimeError(f"expected input with dimensionality 1 or 2, got {input.ndim}")
-    if linear_weight.ndim < 2:
-        raise RuntimeError(
-            f"expected linear_weight with dimensionality at least 2, got {linear_weight.ndim}"
-        )
-    *rows, depth = input._spec.shape
-    *outputs, width = linear_weight._spec.shape
-    if depth != width:
-        raise RuntimeError(
-            "expected equal input and linear_weight last dimensions (in_features), "
-            f"got {depth} and {width}, respectively"
-        )
-    if linear_bias is not None and linear_bias._spec.shape != tuple(outputs):
-        raise RuntimeError(
-            f"expected linear_bias shape {tuple(outputs)}, got {tuple(linear_bias.shape)}"
-        )
-    if len(outputs) > 1 and not rows:
-        raise RuntimeError(
-            f"K-dimensional loss defined by linear_weight shape {tuple(linear_weight.shape)} "
-            f"requires batched input, (N, {depth}), got unbatched input with shape "
-            f"{tuple(input.shape)}"
-        )
-    shape = (*rows, *outputs)
-    if ignore_index is not None and target._spec.shape == shape:
-        raise RuntimeError("ignore_index cannot be specified when target contains probabilities")
-    bias = linear_bias if linear_bias is None else linear_bias.reshape(-1)
-    logits = linear(input, linear_weight.reshape(-1, depth), bias).reshape(shape)
-    return cross_entropy(
-        logits, target, weight, ignore_index=-100 if ignore_index is None else ignore_index,
-        reduction=reduction, label_smoothing=label_smoothing,
-    )  # fmt: skip

@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 
 from tapegrad.primitive import elementwise, public, structural
-from tapegrad.rules.arguments import dtype_name
+
+#: torch's names of dtypes in its messages.
+TYPE_NAMES = {
+    "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int",
+    "int64": "Long", "float16": "Half", "float32": "Float", "float64": "Double",
+    "complex64": "ComplexFloat", "complex128": "ComplexDouble",
+}  # fmt: skip
 
 eq_ = elementwise("eq", np.equal, None, None, hidden=True)
 ne_ = elementwise("ne", np.not_equal, None, None, hidden=True)
@@ -87,7 +93,7 @@ def check_close(function: str, input: Any, other: Any, rtol: float, atol: float)
             f"{type(other).__name__}"
         )
     if input._spec.dtype != other._spec.dtype:
-        names = [dtype_name(x) for x in (input, other)]
+        names = [TYPE_NAMES[x._spec.dtype.name] for x in (input, other)]
         raise RuntimeError(f"{names[0]} did not match {names[1]}")
     for name, value in (("rtol", rtol), ("atol", atol)):
         if value < 0:

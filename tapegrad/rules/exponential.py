@@ -95,27 +95,21 @@ def logaddexp_y(y, out):
     return np.exp(select(y == out, 0.0, y - out))
 
 
-logaddexp_real = elementwise("logaddexp", np.logaddexp, logaddexp_x, logaddexp_y, hidden=True)
-
-
-def logaddexp_complex_forward(x, y):
+def logaddexp_forward(x, y):
+    if x.dtype.kind != "c":
+        return np.logaddexp(x, y)
     larger = np.real(x) >= np.real(y)
     top, other = np.where(larger, x, y), np.where(larger, y, x)
     return top + np.log1p(np.exp(other - top))
 
 
-logaddexp_complex = elementwise(
-    "logaddexp", logaddexp_complex_forward, logaddexp_x, logaddexp_y, native=False, hidden=True
-)
+logaddexp = elementwise("logaddexp", logaddexp_forward, logaddexp_x, logaddexp_y)
 
 
-@public(numpy=[np.logaddexp])
-def logaddexp(input: Any, other: Any) -> Any:
-    """``log(exp(input) + exp(other))`` without overflow, elementwise and broadcast."""
-    for x in (input, other):
-        if hasattr(x, "_spec") and x._spec.is_complex:
-            return logaddexp_complex(input, other)
-    return logaddexp_real(input, other)
+@public(numpy=[np.logaddexp], method=False)
+def numpy_logaddexp(input: Any, other: Any) -> Any:
+    """NumPy's `logaddexp`."""
+    return logaddexp(input, other)
 
 
 def logaddexp2_x(x, out):

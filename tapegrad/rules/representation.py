@@ -22,9 +22,9 @@ def lcm_forward(x, y):
 
 
 def no_bools(function: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The function of integers. Raises TypeError for bools, which NumPy takes as integers."""
+    """The function of integers. Raises torch's error for bools, which NumPy takes as integers."""
     if x.dtype.kind == "b":
-        raise TypeError("bools have no divisors")
+        raise NotImplementedError(f"\"{function.__name__}_cpu\" not implemented for 'Bool'")
     return function(x, y)
 
 
@@ -63,12 +63,3 @@ def frexp(input: Any) -> Any:
     exponent = np.asarray(np.frexp(input._array)[1], np.int32)
     made = input.new_tensor(exponent, dtype=int32)
     return named("frexp", ("mantissa", "exponent"))(mantissa(input), made)
-
-
-@public
-def isreal(input: Any) -> Any:
-    """Where the imaginary part is 0, a bool Tensor; everywhere, of a real Tensor."""
-    return isreal_(input)
-
-
-isreal_ = elementwise("isreal", np.isreal, None, hidden=True)

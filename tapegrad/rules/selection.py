@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from tapegrad.primitive import elementwise, public, select, structural
-from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.arithmetic import flat_y
+from tapegrad.rules.comparison import TYPE_NAMES
 
 
 def copysign_x(out_bar, x, out):
@@ -56,7 +56,7 @@ def check_condition(condition: Any) -> None:
     if hasattr(condition, "_spec") and condition._spec.dtype.kind != "b":
         raise RuntimeError(
             "where expected condition to be a boolean tensor, but got a tensor with dtype "
-            f"{dtype_name(condition)}"
+            f"{TYPE_NAMES[condition._spec.dtype.name]}"
         )
 
 

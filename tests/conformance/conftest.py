@@ -14,7 +14,11 @@ NAMES = "the record has another name"
 KNOWN = {
     "x + 'a'": "the TypeError has another text",
     "x + None": "the TypeError has another text",
+    "t.exp(2.0)": "numbers are taken as 0-d Tensors",
+    "a & a": DTYPES,
     "~a": DTYPES,
+    "(a > 0) - (a > 0)": DTYPES,
+    "-(a > 0)": DTYPES,
     "with t.inference_mode(): r = t.ones(2)\\nr.requires_grad_()": INFERENCE,
     "with t.inference_mode(): r = t.ones(3)\\n(r * x).sum().backward()": INFERENCE,
     "with t.inference_mode(): r = t.ones(3)\\nr.add_(1)": INFERENCE,

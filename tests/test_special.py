@@ -143,3 +143,17 @@ def test_all_of_torch_special_is_there():
 
     names = {n for n in dir(torch.special) if n.islower() and not n.startswith("_")}
     assert names - {"common_args", "multi_dim_common", "torch"} <= set(dir(S))
+
+
+def test_rrelu_draws_a_slope_for_each_element_that_needs_one():
+    x = tg.tensor([-1.0, 2.0, 0.0, -3.0], requires_grad=True)
+    assert tg.rrelu(x, 0.25, 0.75).tolist() == [-0.5, 2, 0, -1.5]
+    tg.manual_seed(1)
+    out = tg.rrelu(x, 0.25, 0.75, training=True)
+    tg.manual_seed(1)
+    first, at_0, second = tg.empty(3, dtype=tg.float64).uniform_(0.25, 0.75).tolist()
+    np.testing.assert_allclose(out.tolist(), [-first, 2, 0, -3 * second], rtol=1e-6)
+    out.sum().backward()
+    np.testing.assert_allclose(x.grad.tolist(), [first, 1, at_0, second], rtol=1e-6)
+    with pytest.raises(RuntimeError, match="Lower bound should be less"):
+        tg.rrelu(x, 2.0, 1.0)

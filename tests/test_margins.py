@@ -114,6 +114,14 @@ def test_ctc_derivatives(name, reduction):
     check_derivatives(call, [A(6, 2, 4)], second=False, forward=False)
 
 
+def test_ctc_in_single_precision():
+    x = tg.tensor([[1e4, -1e4, 0.0], [0.0, 0.0, 0.0], [3.0, -1e4, 1e4]], requires_grad=True)
+    F.ctc_loss(x.log_softmax(1), tg.tensor([1, 2]), (3,), (2,)).backward()
+    wide = x.detach().double().requires_grad_()
+    F.ctc_loss(wide.log_softmax(1), tg.tensor([1, 2]), (3,), (2,)).backward()
+    np.testing.assert_allclose(x.grad.numpy(), wide.grad.numpy(), atol=1e-6)
+
+
 def test_ctc_without_an_alignment():
     x = tg.zeros(1, 3).log_softmax(1).requires_grad_()
     targets = tg.tensor([1, 1])
@@ -151,6 +159,7 @@ BAD = {
     "blank must be in label range": lambda: F.ctc_loss(X, T, (4, 4), (2, 2), blank=3),
     "targets must be classes from 0 to 2": lambda: F.ctc_loss(X, T + 2, (4, 4), (2, 2)),
     "2 or 3 dimensions, but has 1": lambda: F.ctc_loss(X[0, 0], T, (4, 4), (2, 2)),
+    "must not be empty": lambda: F.ctc_loss(X[:, :0], T[:0], (), ()),
     "same dimension but got sizes": lambda: F.margin_ranking_loss(V, V, tg.zeros(3)),
     "1D target tensor expects 2D input": lambda: F.cosine_embedding_loss(V[0], V[0], tg.zeros(3)),
     "multi-target not supported": lambda: F.cosine_embedding_loss(V, V, V),

@@ -77,24 +77,29 @@ def backward_variables(emitted, states, times, lengths):
     return beta
 
 
-def ctc_forward(x, states, times, lengths):
-    if not len(x):
-        return np.where(np.asarray(lengths) == 0, 0, np.inf).astype(x.dtype)
-    alpha = forward_variables(emissions(x, states), states)
+def losses_of(alpha, states, times, lengths):
+    """The negative log likelihood (N,): of what ends in one of the final states."""
     at = np.maximum(np.asarray(times) - 1, 0)
     ends = np.where(final_states(states, lengths), alpha[at, np.arange(len(at))], IMPOSSIBLE)
-    none = np.where(np.asarray(lengths) == 0, 0.0, np.inf)
-    return np.where(np.asarray(times) == 0, none, -np.logaddexp.reduce(ends, 1)).astype(x.dtype)
+    # In no time nothing is said.
+    silent = np.where(np.asarray(lengths) == 0, 0.0, np.inf)
+    return np.where(np.asarray(times) == 0, silent, -np.logaddexp.reduce(ends, 1))
 
 
-def ctc_x(out_bar, x, out, states, times, lengths):
-    return ctc_backward(out_bar, x, out, states, times, lengths)
+def ctc_forward(x, states, times, lengths):
+    alpha = forward_variables(emissions(x, states), states)
+    return losses_of(alpha, states, times, lengths).astype(x.dtype)
 
 
-def ctc_backward_forward(out_bar, x, out, states, times, lengths):
+def ctc_x(out_bar, x, states, times, lengths):
+    return ctc_backward(out_bar, x, states, times, lengths)
+
+
+def ctc_backward_forward(out_bar, x, states, times, lengths):
     emitted = emissions(x, states)
     alpha = forward_variables(emitted, states)
     beta = backward_variables(emitted, states, times, lengths)
+    out = losses_of(alpha, states, times, lengths)
     # A state that is impossible has -inf in both, and in what it emits perhaps.
     reached = (alpha > IMPOSSIBLE) & (beta > IMPOSSIBLE)
     with np.errstate(invalid="ignore"):
@@ -119,9 +124,8 @@ def no_second_derivative(out_bar):
 
 ctc = structural("ctc_loss", ctc_forward, ctc_x)
 ctc_backward = structural(
-    "ctc_loss_backward", ctc_backward_forward,
-    no_second_derivative, no_second_derivative, no_second_derivative,
-)  # fmt: skip
+    "ctc_loss_backward", ctc_backward_forward, no_second_derivative, no_second_derivative
+)
 
 
 @public(module=(NN, ""), method=False)
@@ -148,6 +152,8 @@ def ctc_loss(
             f"log_probs tensor must have 2 or 3 dimensions, but has {log_probs.ndim}"
         )
     steps, rows, classes = x._spec.shape
+    if not x._spec.size:
+        raise RuntimeError("log_probs tensor must not be empty")
     times = _lengths("input", input_lengths, rows, steps)
     lengths = _lengths("target", target_lengths, rows, None)
     if not 0 <= blank < classes:

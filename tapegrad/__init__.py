@@ -35,6 +35,7 @@ from tapegrad import (
     random,
     ranges,
     sampling,
+    signal,
 )
 from tapegrad.dtypes import (
     can_cast,
@@ -57,6 +58,7 @@ from tapegrad.modes import (
 )
 from tapegrad.printing import get_printoptions, printoptions, set_printoptions
 from tapegrad.random import fork_rng
+from tapegrad.signal import periodic as _periodic
 from tapegrad.size import Size
 from tapegrad.tensor import Tensor
 
@@ -95,7 +97,7 @@ def get_num_threads() -> int:
 
 # -- names that are handed on ----------------------------------------------------------------------
 
-_MAKERS = (creation, ranges, alike, sampling, legacy)
+_MAKERS = (creation, ranges, alike, sampling, legacy, _periodic)
 _NOT_FUNCTIONS = {name for name in alike.__all__ if name.startswith("new_")}
 _public: dict[str, _Any] = {}
 for _name in ("contiguous_format", "preserve_format", "channels_last", "strided", "sparse_coo"):
@@ -149,7 +151,8 @@ __all__ = [
     "get_printoptions", "iinfo", "inf", "inference_mode", "is_grad_enabled",
     "is_inference_mode_enabled", "layout", "memory_format", "nan", "newaxis", "no_grad", "pi",
     "printoptions", "promote_types", "random", "result_type", "set_default_device",
-    "set_default_dtype", "set_grad_enabled", "set_num_threads", "set_printoptions", "tape",
+    "set_default_dtype", "set_grad_enabled", "set_num_threads", "set_printoptions", "signal",
+    "tape",
     *_public,
     *sorted({path.partition(".")[0] for path in operators.modules if path}),
 ]  # fmt: skip

@@ -72,6 +72,10 @@ def _function(primitive: Primitive) -> Callable[..., Any]:
 
 
 def _install(name: str, function: Callable[..., Any], method: Any, inplace: bool) -> None:
+    module, _, last = name.rpartition(".")
+    if module:
+        modules.setdefault(module, {})[last] = function
+        return
     if method not in ("only", "property"):
         functions[name] = function
     if method == "property":
@@ -91,17 +95,15 @@ def _install_all() -> None:
         if primitive.elementwise and primitive.arity in (1, 2):
             primitive.fast = (unary if primitive.arity == 1 else binary)(primitive)
             short_paths[primitive.fast] = (primitive, False)
-        if not primitive.hidden:
+        if not primitive.hidden or primitive.aliases:
             function = _function(primitive)
-            for name in (primitive.name, *primitive.aliases):
+            own = () if primitive.hidden else (primitive.name,)
+            for name in (*own, *primitive.aliases):
                 _install(name, function, True, True)
     for operator in operators:
-        for module in operator.modules:
-            if module:
-                modules.setdefault(module, {})[operator.name] = operator.function
-        if "" in operator.modules:
-            for name in (operator.name, *operator.aliases):
-                _install(name, operator.function, operator.method, operator.inplace)
+        names = [f"{m}.{operator.name}" if m else operator.name for m in operator.modules]
+        for name in (*names, *operator.aliases):
+            _install(name, operator.function, operator.method, operator.inplace)
         for numpy_function in operator.numpy:
             _numpy[numpy_function] = operator.function
     _install_dunders()

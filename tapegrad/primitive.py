@@ -227,8 +227,8 @@ def elementwise(
     mode are the driver's. Options: ``floating`` (integers become the default float first),
     ``condition`` (input 0 is a bool that takes no part in promotion), ``native`` (False where Numba
     cannot compile the rule), ``grad_name`` (torch's name, where it isn't ``<Name>Backward0``),
-    ``aliases`` (further public names), ``hidden`` (no function and method follow from it: a
-    `public` function uses it).
+    ``aliases`` (further public names; "special.expit" is one in that module), ``hidden`` (no
+    function and method of its name: a `public` function uses it, or it is only in a module).
     """
     return Primitive(name, forward, rules, elementwise=True, **options)
 
@@ -293,8 +293,8 @@ def public(function: Any = None, **options: Any) -> Any:
     It becomes ``tapegrad.<name>`` and a method of Tensor. Options: ``method`` (False: no method;
     "only": no function; "property": a property), ``inplace`` (there is a method ``<name>_`` too),
     ``module`` (found there, such as "nn.functional", instead of at the top, which is ""; or in
-    several), ``numpy`` (the NumPy functions that do this on Tensors), ``aliases``, ``name`` (where
-    the function can't have it).
+    several), ``numpy`` (the NumPy functions that do this on Tensors), ``aliases`` (as
+    `elementwise` takes them), ``name`` (where the function can't have it).
     """
 
     def declare(function: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad.primitive import Primitive
+from tapegrad.rules.gamma import unknown_derivative
 
 #: Bounds of each input, where the default of (-2, 2) isn't right.
 POSITIVE = (0.2, 2.5)
@@ -30,6 +31,18 @@ DOMAINS: dict[str, list[tuple[float, float]]] = {
     "digamma": [POSITIVE],
     "polygamma": [POSITIVE, (1, 1)],
     "xlogy": [(-2, 2), POSITIVE],
+    "special_xlog1py": [(-2, 2), (-0.8, 2)],
+    "special_entr": [POSITIVE],
+    "special_ndtri": [(0.1, 0.9)],
+    "special_zeta": [(1.5, 4), POSITIVE],
+    "igamma": [POSITIVE, POSITIVE],
+    "igammac": [POSITIVE, POSITIVE],
+    "special_bessel_y0": [POSITIVE],
+    "special_bessel_y1": [POSITIVE],
+    "special_modified_bessel_k0": [POSITIVE],
+    "special_modified_bessel_k1": [POSITIVE],
+    "special_scaled_modified_bessel_k0": [POSITIVE],
+    "special_scaled_modified_bessel_k1": [POSITIVE],
     "float_power": [POSITIVE, (-2, 2)],
     "fmod": [(-4, 4), POSITIVE],
     "remainder": [(-4, 4), POSITIVE],
@@ -65,6 +78,15 @@ def inputs_of(
     return [np.asarray(a) for a in arrays]
 
 
+def differentiable_inputs(primitive: Primitive) -> list[int]:
+    """Which inputs have a rule; one that always raises counts as none."""
+    return [
+        i
+        for i, rule in enumerate(primitive.rules)
+        if rule is not None and rule is not unknown_derivative
+    ]
+
+
 def differentiable(primitive: Primitive) -> bool:
     """Whether any input of the primitive has a rule."""
-    return any(rule is not None for rule in primitive.bound)
+    return bool(differentiable_inputs(primitive))

@@ -23,14 +23,14 @@ def exp2_x(out):
     return out * LN2
 
 
-exp2 = elementwise("exp2", np.exp2, exp2_x, floating=True)
+exp2 = elementwise("exp2", np.exp2, exp2_x, floating=True, aliases=("special.exp2",))
 
 
 def expm1_x(out):
     return out + 1
 
 
-expm1 = elementwise("expm1", np.expm1, expm1_x, floating=True)
+expm1 = elementwise("expm1", np.expm1, expm1_x, floating=True, aliases=("special.expm1",))
 
 
 def log_x(x):
@@ -58,7 +58,14 @@ def log1p_x(x):
     return 1 / (x + 1)
 
 
-log1p = elementwise("log1p", np.log1p, log1p_x, floating=True, grad_name="Log1PBackward0")
+log1p = elementwise(
+    "log1p",
+    np.log1p,
+    log1p_x,
+    floating=True,
+    grad_name="Log1PBackward0",
+    aliases=("special.log1p",),
+)
 
 
 def sqrt_x(out):
@@ -88,7 +95,21 @@ def logaddexp_y(y, out):
     return np.exp(select(y == out, 0.0, y - out))
 
 
-logaddexp = elementwise("logaddexp", np.logaddexp, logaddexp_x, logaddexp_y)
+def logaddexp_forward(x, y):
+    if x.dtype.kind != "c":
+        return np.logaddexp(x, y)
+    larger = np.real(x) >= np.real(y)
+    top, other = np.where(larger, x, y), np.where(larger, y, x)
+    return top + np.log1p(np.exp(other - top))
+
+
+logaddexp = elementwise("logaddexp", logaddexp_forward, logaddexp_x, logaddexp_y)
+
+
+@public(numpy=[np.logaddexp], method=False)
+def numpy_logaddexp(input: Any, other: Any) -> Any:
+    """NumPy's `logaddexp`."""
+    return logaddexp(input, other)
 
 
 def logaddexp2_x(x, out):
@@ -114,7 +135,9 @@ def xlogy_y(x, y):
     return x / y
 
 
-xlogy = elementwise("xlogy", xlogy_forward, xlogy_x, xlogy_y, floating=True)
+xlogy = elementwise(
+    "xlogy", xlogy_forward, xlogy_x, xlogy_y, floating=True, aliases=("special.xlogy",)
+)
 
 
 def sigmoid_forward(x):
@@ -126,7 +149,9 @@ def sigmoid_x(out):
     return out * (1 - out)
 
 
-sigmoid = elementwise("sigmoid", sigmoid_forward, sigmoid_x, floating=True, aliases=("expit",))
+sigmoid = elementwise(
+    "sigmoid", sigmoid_forward, sigmoid_x, floating=True, aliases=("special.expit",)
+)
 
 
 def logit_forward(x):
@@ -156,7 +181,7 @@ logit_clamped = elementwise(
 )  # fmt: skip
 
 
-@public(inplace=True)
+@public(module=("", "special"), inplace=True)
 def logit(input: Any, eps: float | None = None) -> Any:
     """``log(x / (1 - x))``; with ``eps``, of the input kept between eps and 1 - eps.
 

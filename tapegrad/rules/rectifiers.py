@@ -2,7 +2,7 @@
 
 Kinks as in torch, and nan as in its vectorised kernels (the others differ there).
 Sources: elu, Clevert et al. 2015; selu, Klambauer et al. 2017 (its two constants are theirs); celu,
-Barron 2017; prelu, He et al. 2015; hardswish, Howard et al. 2019.
+Barron 2017; prelu, He et al. 2015; rrelu, Xu et al. 2015; hardswish, Howard et al. 2019.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.dtypes import float64
 from tapegrad.primitive import elementwise, public, select
-from tapegrad.rules.activations import NN, applied
+from tapegrad.rules.activations import NN, applied, nn_relu
 
 
 def leaky_relu_forward(x, y):
@@ -66,6 +67,27 @@ def prelu(input: Any, weight: Any) -> Any:
     elif weight.ndim > input.ndim:
         weight = weight.reshape(())
     return prelu_(input, weight)
+
+
+@public(module=("", NN), method=False)
+def rrelu(
+    input: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False,
+    inplace: bool = False,
+) -> Any:  # fmt: skip
+    """`leaky_relu` with a random slope for each element, uniform between the bounds.
+
+    When not training the slope is their mean. Raises RuntimeError if they cross. (Xu et al. 2015.)
+    """
+    if lower > upper:
+        raise RuntimeError("Lower bound should be less than or equal to the upper bound")
+    if not training:
+        return leaky_relu(input, (lower + upper) / 2, inplace)
+    # Drawn for the elements that need one, in double precision, as torch does.
+    slopes = np.ones(input._spec.shape)
+    sloped = input._array <= 0
+    draws = input.new_empty(int(sloped.sum()), dtype=float64).uniform_(lower, upper)
+    slopes[sloped] = draws._array
+    return applied(prelu_, input, inplace, input.new_tensor(slopes))
 
 
 def elu_forward(x, y):
@@ -238,3 +260,24 @@ def threshold(input: Any, threshold: float, value: float, inplace: bool = False)
     if inplace:
         return input._activate_(threshold_, threshold, value)
     return threshold_(input, threshold, value)
+
+
+# -- the in-place forms ----------------------------------------------------------------------------
+
+
+def declare_in_place(function: Any, modules: tuple[str, ...]) -> None:
+    """``<name>_``, which changes its input: the function with ``inplace=True``."""
+    name = function.__name__.removeprefix("nn_") + "_"
+
+    @public(module=modules, name=name, method=False)
+    def changed(input: Any, *args: Any, **kwargs: Any) -> Any:
+        return function(input, *args, **kwargs, inplace=True)
+
+    changed.__name__ = changed.__qualname__ = name
+    changed.__doc__ = f"`{name[:-1]}` in place: returns its input, changed."
+
+
+for activation in (elu, leaky_relu, hardtanh):
+    declare_in_place(activation, (NN,))
+for activation in (nn_relu, celu, selu, threshold, rrelu):
+    declare_in_place(activation, (NN, ""))

@@ -15,7 +15,7 @@ trunc = elementwise("trunc", np.trunc, flat, aliases=("fix",))
 rint = elementwise("rint", np.rint, flat, grad_name="RoundBackward0", hidden=True)
 
 
-@public(inplace=True, numpy=[np.round])
+@public(module=("", "special"), inplace=True, numpy=[np.round])
 def round(input: Any, *, decimals: int = 0) -> Any:
     """Rounded to ``decimals`` digits (before the point, if negative), halves to even.
 

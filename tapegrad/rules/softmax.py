@@ -63,7 +63,7 @@ def _along(made: Any, input: Any, dim: int, dtype: Any) -> Any:
     return Primitive.apply(made, (input,), (axis,))
 
 
-@public
+@public(module=("", "special"))
 @with_numpy_names
 def softmax(input: Any, dim: int, dtype: Any = None) -> Any:
     """``exp(input)`` over its sum along ``dim``, in ``dtype`` if it is given.
@@ -73,7 +73,7 @@ def softmax(input: Any, dim: int, dtype: Any = None) -> Any:
     return _along(softmax_, input, dim, dtype)
 
 
-@public
+@public(module=("", "special"))
 @with_numpy_names
 def log_softmax(input: Any, dim: int, dtype: Any = None) -> Any:
     """The logarithm of `softmax`, without its overflow."""

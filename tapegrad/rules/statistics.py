@@ -169,7 +169,7 @@ def logsumexp_x(out_bar, x, out, axis):
 logsumexp_ = structural("logsumexp", logsumexp_forward, logsumexp_x)
 
 
-@public
+@public(module=("", "special"))
 @with_numpy_names
 def logsumexp(input: Any, dim: Any, keepdim: bool = False) -> Any:
     """``log(sum(exp(input)))`` over ``dim`` (an int or several), without overflow.

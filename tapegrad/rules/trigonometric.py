@@ -94,10 +94,14 @@ def sinc_forward(x):
 
 
 def sinc_x(x, out):
-    return select(x == 0, 0 * x, (np.cos(PI * x) - out) / x)
+    # Near 0 the series: the two terms would cancel.
+    near = np.abs(x) < 0.05
+    s = PI * select(near, x, 0.0)
+    series = -PI * s / 3 * (1 - s * s / 10 * (1 - s * s / 28 * (1 - s * s / 54)))
+    return select(near, series, (np.cos(PI * x) - out) / select(near, 1.0, x))
 
 
-sinc = elementwise("sinc", sinc_forward, sinc_x, floating=True)
+sinc = elementwise("sinc", sinc_forward, sinc_x, floating=True, aliases=("special.sinc",))
 
 
 def deg2rad_x(out_bar):

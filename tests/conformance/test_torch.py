@@ -131,6 +131,7 @@ ELEMENTWISE = [
     # Within their domains: beyond, torch shows what its formula happens to give.
     "torch.acosh(1 + z.abs())",
     "torch.digamma(z.abs())",
+    "torch.sinc(z)",  # torch: nan near 0
     "torch.lgamma(z.abs())",
     *(
         f"torch.{name}(x, y)"
@@ -683,6 +684,7 @@ ONCE = {
     "(x * 0).norm()",
     "(m * torch.tensor([[1.0], [0.0]])).norm(dim=1)",
     "torch.digamma(z.abs())",
+    "torch.sinc(z)",  # torch: nan near 0
     "F.hardsigmoid(z.float())",  # torch: not implemented
 }
 

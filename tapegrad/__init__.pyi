@@ -191,6 +191,63 @@ def concat(tensors: Any = None, dim: _int = 0, *, input: Any = None) -> Any: ...
 def concatenate(tensors: Any = None, dim: _int = 0, *, input: Any = None) -> Any: ...
 def conj(input: Any) -> Any: ...
 def conj_physical(input: Any) -> Any: ...
+def conv1d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: _int = 1,
+) -> Any: ...
+def conv2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: _int = 1,
+) -> Any: ...
+def conv3d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: _int = 1,
+) -> Any: ...
+def conv_transpose1d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: _int = 1,
+    dilation: Any = 1,
+) -> Any: ...
+def conv_transpose2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: _int = 1,
+    dilation: Any = 1,
+) -> Any: ...
+def conv_transpose3d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: _int = 1,
+    dilation: Any = 1,
+) -> Any: ...
 def copysign(input: _Operand, other: _Operand) -> Tensor: ...
 def cos(input: _Operand) -> Tensor: ...
 def cosh(input: _Operand) -> Tensor: ...

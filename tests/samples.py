@@ -209,4 +209,12 @@ SAMPLES = [
     sample("max", lambda x: x.max(1).values, (2, 3)),
     sample("min", lambda x: x.min(0, keepdim=True).values, (2, 3)),
     sample("reshape_alias", lambda x: x[:, ::2].reshape(4), (2, 4)),
+    # -- nn.functional: layers --
+    sample("convolution", F.conv1d, (2, 4, 7), (6, 2, 3), (6,)),
+    sample("convolution", lambda x, w: F.conv1d(x, w, None, 2, 1, 2, 2), (2, 4, 7), (6, 2, 2)),
+    sample("convolution", lambda x, w: F.conv2d(x, w, padding="same"), (2, 5, 4), (3, 2, 3, 2)),
+    sample("conv_transpose", F.conv_transpose1d, (2, 4, 3), (4, 2, 3), (2,)),
+    sample("conv_transpose",
+      lambda x, w: F.conv_transpose2d(x, w, None, (2, 3), 1, 1, 2, (1, 2)), (2, 4, 3, 2),
+      (4, 1, 2, 3)),
 ]  # fmt: skip

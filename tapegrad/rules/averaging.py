@@ -298,7 +298,7 @@ def _lp_pool(
 def lp_pool1d(
     input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
 ) -> Any:
-    """``sum(input**p)**(1 / p)`` over windows, ``p`` being ``norm_type``; of (N, C, L) or (C, L)."""
+    """``sum(input**p)**(1 / p)`` over windows of (N, C, L) or (C, L); ``p`` is ``norm_type``."""
     volume = math.prod(per_dim(kernel_size, 1, "kernel_size"))
     return _lp_pool(
         avg_pool1d, max_pool1d, input, norm_type, kernel_size, stride, ceil_mode, volume

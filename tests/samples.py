@@ -225,4 +225,11 @@ SAMPLES = [
     sample("avg_pool", lambda x: F.avg_pool2d(x, 2, 1, 1, True, False), (2, 4, 3)),
     sample("adaptive_avg_pool", lambda x: F.adaptive_avg_pool2d(x, (2, 3)), (2, 5, 4)),
     sample("resample", lambda x: F.adaptive_max_pool1d(x, 3), (2, 5)),
+    sample("layer_norm", lambda x, w, b: F.layer_norm(x, (3, 2), w, b), (2, 3, 2), (3, 2), (3, 2)),
+    sample("layer_norm", lambda x: F.layer_norm(x, (4,)), (3, 4)),
+    sample("batch_norm",
+      lambda x, w, b: F.batch_norm(x, None, None, w, b, True), (4, 2, 3), (2,), (2,)),
+    sample("batch_norm", lambda x, w: F.instance_norm(x, weight=w), (2, 3, 4), (3,)),
+    sample("group_norm", lambda x, w, b: F.group_norm(x, 2, w, b), (2, 4, 3), (4,), (4,)),
+    sample("resample", lambda x: F.local_response_norm(x, 2), (2, 3, 2)),
 ]  # fmt: skip

@@ -66,7 +66,7 @@ def standard_x(out_bar, x, y, out, view, axes, affine, eps, x_shape):
 
 def standard_y(out_bar, x, out, view, affine, eps, y_shape):
     if out_bar[0] is None:
-        return None
+        return no_share(out_bar, y_shape)
     centred, scale = standardised(x, out, view, eps)
     product = np.reshape(out_bar[0], view) * (centred * scale)
     return np.reshape(sum_(product, spread_axes(view, affine), False), y_shape)
@@ -74,9 +74,15 @@ def standard_y(out_bar, x, out, view, affine, eps, y_shape):
 
 def standard_z(out_bar, view, affine, z_shape):
     if out_bar[0] is None:
-        return None
+        return no_share(out_bar, z_shape)
     bar = np.reshape(out_bar[0], view)
     return np.reshape(sum_(bar, spread_axes(view, affine), False), z_shape)
+
+
+def no_share(out_bar: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """What mean and variance give to weight and bias, on which they don't depend."""
+    dtype = next(bar.dtype for bar in out_bar if bar is not None)
+    return np.zeros(shape, getattr(dtype, "numpy", dtype))
 
 
 def spread_axes(view: tuple[int, ...], affine: tuple[int, ...]) -> tuple[int, ...]:

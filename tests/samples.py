@@ -242,4 +242,17 @@ SAMPLES = [
     sample("permute", lambda x: F.pixel_unshuffle(x, 2), (1, 2, 2, 4)),
     sample("transpose", lambda x: F.channel_shuffle(x, 2), (1, 6, 2)),
     sample("split", lambda x: F.glu(x, 1), (2, 4)),
+    sample("embedding", lambda w: F.embedding(t([[2, 0], [2, 1]]), w), (3, 2)),
+    sample("segment_sum", lambda w: F.embedding_bag(t([0, 2, 1, 2]), w, t([0, 1, 1])), (3, 2)),
+    sample("index", lambda w: F.embedding_bag(t([[0, 2], [1, 2]]), w, mode="max"), (3, 2)),
+    sample("mul", lambda w, s: F.embedding_bag(
+        t([[0, 2], [1, 2]]), w, mode="sum", per_sample_weights=s, padding_idx=1), (3, 2), (2, 2)),
+    sample("upsample_nearest", lambda x: F.interpolate(x, (3, 5)), (1, 2, 2, 3)),
+    sample("upsample_linear", lambda x: F.interpolate(x, 5, mode="linear"), (1, 2, 3)),
+    sample("upsample_linear", lambda x: F.interpolate(
+        x, (3, 2), mode="bilinear", align_corners=True), (1, 2, 2, 3)),
+    sample("upsample_bicubic", lambda x: F.interpolate(
+        x, scale_factor=1.5, mode="bicubic"), (1, 1, 3, 4)),
+    sample("norm", F.pairwise_distance, (2, 3), (2, 3)),
+    sample("norm", F.pdist, (3, 2)),
 ]  # fmt: skip

@@ -30,6 +30,7 @@ RULES_IMPORT = (
         "tapegrad.broadcast",
         "tapegrad.dtypes",
         "tapegrad.primitive",
+        "tapegrad.random",
         "tapegrad.rules",
         "tapegrad.size",
     ),

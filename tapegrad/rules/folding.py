@@ -1,6 +1,7 @@
 """Windows written out as columns and added up again, and channels as pixels.
 
-Source: pixel_shuffle, Shi et al. 2016; channel_shuffle, Zhang et al. 2018; glu, Dauphin et al. 2017.
+Source: pixel_shuffle, Shi et al. 2016; channel_shuffle, Zhang et al. 2018; glu, Dauphin et al.
+2017.
 """
 
 from __future__ import annotations
@@ -65,8 +66,8 @@ def _parameters(
         raise RuntimeError(
             f"Given spatial size {list(sizes)}, kernel_size={list(kernel)}, "
             f"dilation={list(dilation)}, padding={list(pads)}, stride={list(stride)}, calculated "
-            f"shape of the array of sliding blocks as {list(counts)}, but its components must be at "
-            "least one."
+            f"shape of the array of sliding blocks as {list(counts)}, but its components must be "
+            "at least one."
         )
     return (sizes, kernel, dilation, symmetric(pads), stride), math.prod(counts)
 

@@ -48,7 +48,7 @@ def content(n: int, before: int, after: int, mode: str) -> AxisMap:
 
 @public(module="nn.functional", method=False)
 def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None) -> Any:
-    """``input`` padded: the last dimension by ``pad[0]`` and ``pad[1]``, the one before by the next.
+    """``input`` padded: its last dimension by ``pad[0]`` and ``pad[1]``, that before by the next.
 
     ``mode``: "constant" (``value``, or 0), "reflect", "replicate" or "circular", the latter three
     for the last 1 to 3 dimensions of 2 to 5. Negative padding cuts. Raises RuntimeError for sizes
@@ -69,8 +69,8 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None
     for axis, (before, after) in enumerate(padding, lead):
         if shape[axis] + before + after < (0 if mode == "constant" else 1):
             raise RuntimeError(
-                f"The input size {shape[axis]}, plus negative padding {before} and {after} resulted "
-                "in a negative output size, which is invalid. Check dimension "
+                f"The input size {shape[axis]}, plus negative padding {before} and {after} "
+                "resulted in a negative output size, which is invalid. Check dimension "
                 f"{axis} of your input."
             )
     if mode == "constant":

@@ -255,4 +255,12 @@ SAMPLES = [
         x, scale_factor=1.5, mode="bicubic"), (1, 1, 3, 4)),
     sample("norm", F.pairwise_distance, (2, 3), (2, 3)),
     sample("norm", F.pdist, (3, 2)),
+    sample("mul", lambda x, g: F.grid_sample(
+        x, g * 0.7, align_corners=False), (1, 2, 3, 4), (1, 2, 2, 2)),
+    sample("mul", lambda x, g: F.grid_sample(
+        x, g, "bicubic", "reflection", True), (1, 1, 4, 4), (1, 2, 2, 2)),
+    sample("einsum", lambda x: F.affine_grid(x, (1, 1, 2, 3), True), (1, 2, 3)),
+    sample("masked_fill", lambda q, k, v: F.scaled_dot_product_attention(
+        q, k, v, is_causal=True), (2, 3, 4), (2, 3, 4), (2, 3, 2)),
+    sample("nll_loss", lambda x, w: F.linear_cross_entropy(x, w, t([1, 0])), (2, 3), (4, 3)),
 ]  # fmt: skip

@@ -26,7 +26,7 @@ _I64 = ir.IntType(64)
 
 # Offsets in PyArrayObject_fields, after the object's head (16 bytes): data, nd, dimensions,
 # strides, base, descr, flags. The layout is part of NumPy's public ABI.
-DATA, NDIM, STRIDES, FLAGS = 16, 24, 40, 64
+DATA, NDIM, DIMENSIONS, STRIDES, DESCR, FLAGS = 16, 24, 32, 40, 56, 64
 C_CONTIGUOUS = 0x1
 
 list_get = types.ExternalFunction("PyList_GetItem", I64(I64, I64))

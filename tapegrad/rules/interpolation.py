@@ -117,11 +117,16 @@ def _wanted(
     return sizes, [None] * dims if recompute else list(factors)
 
 
-def _axis_map(mode: str, n: int, m: int, factor: float | None, aligned: bool) -> AxisMap:
+def _axis_map(mode: str, dims: int, n: int, m: int, factor: float | None, aligned: bool) -> AxisMap:
     if aligned:
         scale = (n - 1) / (m - 1) if m > 1 else 0.0
     else:
         scale = 1.0 / factor if factor is not None and factor > 0 else n / m
+    # Here torch takes no notice of the scale that was given. ("nearest" in 1 and 3 dimensions does,
+    # and its gradient in torch does not; ours is that of the value.)
+    kept = mode in ("linear", "bilinear", "trilinear") and n == m
+    if kept or (mode == "nearest" and dims == 2 and m in (n, 2 * n)):
+        scale = 1.0 if aligned else n / m
     if mode.startswith("nearest"):
         return nearest(n, m, scale, mode == "nearest-exact")
     return (cubic if mode == "bicubic" else linear)(n, m, scale, aligned)
@@ -171,7 +176,7 @@ def interpolate(
             f"{list(input.shape)} and output {sizes}"
         )
     maps = [
-        (2 + d, _axis_map(mode, shape[d], sizes[d], factors[d], bool(align_corners)))
+        (2 + d, _axis_map(mode, dims, shape[d], sizes[d], factors[d], bool(align_corners)))
         for d in range(dims)
     ]
     return Primitive.apply(MODES[mode, dims], (input,), (tuple(maps),))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from functools import lru_cache
 from typing import Any
 
@@ -192,6 +193,14 @@ def multi_head_attention_forward(
         key, value = (query, query) if same else (key.unsqueeze(1), value.unsqueeze(1))
         if key_padding_mask is not None:
             key_padding_mask = key_padding_mask.unsqueeze(0)
+    masks = [m for m in (key_padding_mask, attn_mask) if m is not None]
+    if len(masks) == 2 and masks[0]._spec.dtype != masks[1]._spec.dtype:
+        warnings.warn(
+            "Support for mismatched key_padding_mask and attn_mask is deprecated. Use same type "
+            "for both instead.",
+            UserWarning,
+            stacklevel=2,
+        )
     length, batch, embed_dim = query._spec.shape
     head_dim = embed_dim // num_heads
     mask = _additive(attn_mask, query.dtype, "attn_mask")

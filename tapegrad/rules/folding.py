@@ -27,7 +27,7 @@ NN = "nn.functional"
 def unfold_forward(x, sizes, kernel, dilation, padding, stride):
     view = windows(padded(x, padding), kernel, stride, dilation)
     channels = x.shape[1] * math.prod(kernel)
-    return view.reshape(x.shape[0], channels, math.prod(view.shape[2 + len(kernel) :]))
+    return view.reshape(x.shape[0], channels, math.prod(view.shape[2 + len(kernel) :]), copy=True)
 
 
 def unfold_x(out_bar, sizes, kernel, dilation, padding, stride):

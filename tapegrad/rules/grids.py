@@ -159,9 +159,9 @@ def grid_sample(
     """``input`` (N, C, H, W) at the points of ``grid`` (N, h, w, 2): (N, C, h, w); or in 3-d.
 
     A point is (x, y) or (x, y, z), the last dimension first, from -1 to 1: the centres of the
-    corner elements with ``align_corners``, their outer edges without. ``mode``: "bilinear", "nearest", or
-    "bicubic" in 2-d. Beyond there are "zeros", the "border", or its "reflection". Raises ValueError
-    for other modes, RuntimeError for shapes that don't fit.
+    corner elements with ``align_corners``, their outer edges without. ``mode``: "bilinear",
+    "nearest", or "bicubic" in 2-d. Beyond there are "zeros", the "border", or its "reflection".
+    Raises ValueError for other modes, RuntimeError for shapes that don't fit.
     """
     _check(input, grid, mode, padding_mode)
     aligned = _aligned(align_corners)

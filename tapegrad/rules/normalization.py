@@ -30,13 +30,24 @@ def standard_forward(x, y, z, view, axes, affine, eps):
     wide = wide.reshape(view)
     centre = mean_(wide, axes, True)
     out = wide - centre
-    var = mean_(out * out, axes, True)
+    var = mean_of_products(out, out, axes)
     out *= 1.0 / np.sqrt(var + eps)
     if y.ndim:
         out *= y.reshape(affine)
     if z.ndim:
         out += z.reshape(affine)
     return out.reshape(x.shape).astype(x.dtype, copy=False), centre, var
+
+
+def mean_of_products(x, y, axes):
+    """The mean of ``x * y`` over the axes, which are kept."""
+    first = axes[0]
+    if type(x) is not np.ndarray or not x.size or axes != tuple(range(first, x.ndim)):
+        return mean_(x * y, axes, True)
+    lead = x.shape[:first]  # of the last axes: without an array of the products
+    total = np.vecdot(x.reshape(*lead, -1), y.reshape(*lead, -1))
+    total /= total.dtype.type(x.size // total.size)
+    return total.reshape(*lead, *[1] * len(axes))
 
 
 def standardised(x, out, view, eps):
@@ -51,9 +62,8 @@ def standard_x(out_bar, x, y, out, view, axes, affine, eps, x_shape):
     if bar is not None:
         bar = np.reshape(bar, view)
         bar = bar * np.reshape(y, affine) if y.ndim else bar
-        standard = centred * scale
-        share = bar - mean_(bar, axes, True) - standard * mean_(bar * standard, axes, True)
-        share = share * scale
+        along = mean_of_products(bar, centred, axes) * (scale * scale)
+        share = combined(bar, mean_(bar, axes, True), centred, along, scale)
     count = math.prod([view[axis] for axis in axes])
     if var_bar is not None:
         extra = centred * (var_bar * (2.0 / count))
@@ -62,6 +72,17 @@ def standard_x(out_bar, x, y, out, view, axes, affine, eps, x_shape):
         extra = np.broadcast_to(mean_bar / count, view)
         share = extra if share is None else share + extra
     return np.reshape(share, x_shape)
+
+
+def combined(bar, centre, centred, along, scale):
+    """``(bar - centre - centred * along) * scale``; of arrays with one new array."""
+    if type(bar) is not np.ndarray or type(centred) is not np.ndarray:
+        return (bar - centre - centred * along) * scale
+    out = centred * -along
+    out += bar
+    out -= centre
+    out *= scale
+    return out
 
 
 def standard_y(out_bar, x, out, view, affine, eps, y_shape):

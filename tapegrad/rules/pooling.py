@@ -6,13 +6,14 @@ The gradient of a maximum goes to its place: the first of equal ones, the last n
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from tapegrad.primitive import Primitive, public, structural
 from tapegrad.rules.indexing import add_at
-from tapegrad.rules.windows import Sizes, per_dim, positions, symmetric
+from tapegrad.rules.windows import Padding, Sizes, per_dim, positions, symmetric
 
 NN = "nn.functional"
 
@@ -44,14 +45,37 @@ def max_x(out_bar, x, out, counts, kernel, stride, padding, dilation):
 def max_index_forward(x, y, counts, kernel, stride, padding, dilation):
     sizes = x.shape[x.ndim - len(kernel) :]
     parts = positions(sizes, counts, kernel, stride, padding, dilation)
-    index = np.zeros(y.shape, np.int64)
+    # Which position is the first to hold the maximum: how many come before it.
+    which = np.zeros(y.shape, np.uint8 if len(parts) < 256 else np.int64)
+    found = np.zeros(y.shape, bool)
+    for _, source, goal in parts:
+        found[goal] |= x[source] == y[goal]
+        which += ~found
+    starts, offsets = flat_places(sizes, counts, kernel, stride, padding, dilation)
+    if found.all():
+        return starts + offsets.take(which)
+    index = starts + offsets.take(np.minimum(which, len(parts) - 1))
     flat = np.arange(math.prod(sizes)).reshape(sizes)
-    for _, source, goal in reversed(parts):  # the first of equal ones is written last
-        np.copyto(index[goal], flat[source], where=x[source] == y[goal])
-    if x.dtype.kind == "f" and np.isnan(y).any():
-        for _, source, goal in parts:
-            np.copyto(index[goal], flat[source], where=np.isnan(x[source]))
+    for _, source, goal in parts:  # where there are nans, the last
+        np.copyto(index[goal], flat[source], where=np.isnan(x[source]))
     return index
+
+
+@lru_cache(maxsize=64)
+def flat_places(
+    sizes: Sizes, counts: Sizes, kernel: Sizes, stride: Sizes, padding: Padding, dilation: Sizes
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where windows begin in the flattened sizes, and the offset of each position from there."""
+    steps = [math.prod(sizes[d + 1 :]) for d in range(len(sizes))]
+    starts = np.zeros((), np.int64)
+    for d, (count, s, p) in enumerate(zip(counts, stride, padding, strict=True)):
+        along = (np.arange(count) * s - p[0]) * steps[d]
+        starts = starts[..., None] + along
+    offsets = [
+        sum(i * d * step for i, d, step in zip(k, dilation, steps, strict=True))
+        for k, _, _ in positions(sizes, counts, kernel, stride, padding, dilation)
+    ]
+    return starts, np.array(offsets, np.int64)
 
 
 def placed_forward(x, y, sizes, repeats):

@@ -40,13 +40,15 @@ def conv_y(out_bar, x, y_shape, stride, padding, dilation, groups):
 
 
 def transposed_forward(x, y, sizes, stride, padding, dilation, groups):
+    # With the examples last, what is added up lies in long runs of memory.
     n, kernel, counts = x.shape[0], y.shape[2:], x.shape[2:]
-    channels = y.shape[1]
-    rows = y.reshape(groups, y.shape[0] // groups, channels * math.prod(kernel))
-    given = x.reshape(n, groups, y.shape[0] // groups, math.prod(counts))
+    outputs, channels = y.shape[0] // groups, y.shape[1]
+    rows = y.reshape(groups, outputs, channels * math.prod(kernel))
+    given = np.moveaxis(x, 0, -1).reshape(groups, outputs, math.prod(counts) * n)
     columns = np.matmul(rows.swapaxes(1, 2), given)
-    columns = columns.reshape(n, groups * channels, *kernel, *counts)
-    return overlap_added(columns, sizes, stride, padding, dilation)
+    columns = columns.reshape(groups * channels, *kernel, *counts, n)
+    out = overlap_added(columns, sizes, stride, padding, dilation, 1)
+    return np.ascontiguousarray(np.moveaxis(out, -1, 0))
 
 
 def transposed_x(out_bar, y, stride, padding, dilation, groups):

@@ -8,7 +8,6 @@ through the positions within the window, each of which is a strided part of the 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -138,15 +137,19 @@ def overlap_added(
     stride: Sizes,
     padding: Padding,
     dilation: Sizes,
+    trailing: int = 0,
 ) -> np.ndarray:
-    """The sum of windows (..., *kernel, *counts) where they lie: the transpose of `windows`."""
+    """The sum of windows where they lie: the transpose of `windows`.
+
+    From (..., *kernel, *counts, *rest) to (..., *sizes, *rest), the rest ``trailing`` dimensions.
+    """
     dims = len(sizes)
-    lead, inner = columns.ndim - 2 * dims, columns.ndim - dims
-    kernel, counts = columns.shape[lead:inner], columns.shape[inner:]
-    out = np.zeros((*columns.shape[:lead], *sizes), columns.dtype)
-    rows = columns.reshape(*columns.shape[:lead], math.prod(kernel), *counts)
-    numbers = np.arange(math.prod(kernel)).reshape(kernel)
+    inner = columns.ndim - dims - trailing
+    lead = inner - dims
+    kernel, counts = columns.shape[lead:inner], columns.shape[inner : inner + dims]
+    rest = columns.shape[inner + dims :]
+    out = np.zeros((*columns.shape[:lead], *sizes, *rest), columns.dtype)
+    left, right = (slice(None),) * lead, (slice(None),) * trailing
     for k, source, goal in positions(sizes, counts, kernel, stride, padding, dilation):
-        part = rows[(*(slice(None),) * lead, numbers[k], *goal[1:])]
-        out[source] += part
+        out[(*source, *right)] += columns[(*left, *k, *goal[1:], *right)]
     return out

@@ -315,6 +315,24 @@ def test_contribution_is_none_without_a_rule():
 
 
 @native_only
+def test_a_last_dimension_of_size_1_may_have_any_stride():
+    values = np.arange(1.0, 5.0)
+    grads = []
+    for array in (values.reshape(2, 2, 1), values.reshape(2, 2)[..., None]):
+        x = tapegrad.from_numpy(np.ones((2, 2, 1))).requires_grad_()
+        y = x * tapegrad.from_numpy(array)
+        after, replay_module.NATIVE_AFTER = replay_module.NATIVE_AFTER, 0
+        try:
+            replay_module.load_native()
+            y.sum().backward()
+        finally:
+            replay_module.NATIVE_AFTER = after
+        grads.append(x.grad.numpy())
+    np.testing.assert_array_equal(grads[0], values.reshape(2, 2, 1))
+    np.testing.assert_array_equal(grads[1], values.reshape(2, 2, 1))
+
+
+@native_only
 def test_several_outputs_within_a_native_walk():
     def build(x):
         for _ in range(20):

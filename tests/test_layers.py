@@ -41,6 +41,7 @@ RULES_IMPORT = (
         "tapegrad.broadcast",
         "tapegrad.dtypes",
         "tapegrad.primitive",
+        "tapegrad.random",
         "tapegrad.rules",
         "tapegrad.size",
     ),

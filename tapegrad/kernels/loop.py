@@ -35,6 +35,7 @@ from tapegrad.kernels.leaves import (
 from tapegrad.kernels.native import (
     C_CONTIGUOUS,
     DATA,
+    DIMENSIONS,
     FLAGS,
     NDIM,
     STRIDES,
@@ -233,7 +234,12 @@ def _loop(state_address: int) -> int:
                 if load32(saved + FLAGS) & C_CONTIGUOUS == 0:
                     ready = False
                     break
-                stride = load64(strides + 8 * (ndim - 1))
+                # Of dimensions of size 1 NumPy keeps any stride.
+                sizes = load64(saved + DIMENSIONS)
+                last = ndim - 1
+                while last > 0 and load64(sizes + 8 * last) == 1:
+                    last -= 1
+                stride = load64(strides + 8 * last)
             elif n == 1:
                 stride = itemsize
             if j == arity:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.primitive import public, structural
+from tapegrad.rules.linalg import linear
 from tapegrad.rules.losses import NN, reduction_of
 from tapegrad.rules.reductions import sum
 from tapegrad.rules.softmax import log_softmax
@@ -196,3 +197,52 @@ def _of_probabilities(
     total = -sum(values)
     rows = input._spec.size // classes if classes else 0
     return total if kind == 2 else total / (rows if rows else math.nan)
+
+
+@public(module=NN, method=False)
+def linear_cross_entropy(
+    input: Any, linear_weight: Any, target: Any, *, linear_bias: Any = None, weight: Any = None,
+    reduction: str = "mean", ignore_index: int | None = None, label_smoothing: float = 0.0,
+    options: Any = None,
+) -> Any:  # fmt: skip
+    """`cross_entropy` of ``linear(input, linear_weight, linear_bias)``.
+
+    ``input`` is (N, in) or (in,), ``linear_weight`` (C, ..., in), where what stands between belongs
+    to the target, as `cross_entropy` has it. Raises RuntimeError for shapes that don't fit,
+    NotImplementedError for ``options``.
+    """
+    if options is not None:
+        raise NotImplementedError(
+            "linear_cross_entropy(options=...) is not supported: leave it out"
+        )
+    if input.ndim not in (1, 2):
+        raise RuntimeError(f"expected input with dimensionality 1 or 2, got {input.ndim}")
+    if linear_weight.ndim < 2:
+        raise RuntimeError(
+            f"expected linear_weight with dimensionality at least 2, got {linear_weight.ndim}"
+        )
+    *outputs, features = linear_weight._spec.shape
+    if input._spec.shape[-1] != features:
+        raise RuntimeError(
+            "expected equal input and linear_weight last dimensions (in_features), got "
+            f"{input._spec.shape[-1]} and {features}, respectively"
+        )
+    if linear_bias is not None and linear_bias._spec.shape != tuple(outputs):
+        raise RuntimeError(
+            f"expected linear_bias shape {tuple(outputs)}, got {linear_bias._spec.shape}"
+        )
+    if len(outputs) > 1 and input.ndim == 1:
+        raise RuntimeError(
+            f"K-dimensional loss defined by linear_weight shape {linear_weight._spec.shape} "
+            f"requires batched input, (N, {features}), got unbatched input with shape "
+            f"{input._spec.shape}"
+        )
+    shape = (*input._spec.shape[:-1], *outputs)
+    if target._spec.shape == shape and ignore_index is not None:
+        raise RuntimeError("ignore_index cannot be specified when target contains probabilities")
+    bias = None if linear_bias is None else linear_bias.reshape(-1)
+    logits = linear(input, linear_weight.reshape(-1, features), bias).reshape(shape)
+    return cross_entropy(
+        logits, target, weight, ignore_index=-100 if ignore_index is None else ignore_index,
+        reduction=reduction, label_smoothing=label_smoothing,
+    )  # fmt: skip

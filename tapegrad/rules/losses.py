@@ -382,5 +382,7 @@ def kl_div(
 @public(module=(NN, ""), method=False)
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
     """The cosine of the angle between vectors along ``dim``; norms count at least ``eps``."""
-    product = sum(x1 * x2, dim)
-    return product / (clamp_min(x1.norm(2, dim), eps) * clamp_min(x2.norm(2, dim), eps))
+    product = x1 * x2
+    shape = product._spec.shape
+    x1, x2 = (x if x._spec.shape == shape else x.expand(shape) for x in (x1, x2))
+    return sum(product, dim) / (clamp_min(x1.norm(2, dim), eps) * clamp_min(x2.norm(2, dim), eps))

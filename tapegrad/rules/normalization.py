@@ -1,0 +1,365 @@
+"""Normalization layers: what is standardised, and over which dimensions, tells them apart.
+
+Layer norm (Ba, Kiros and Hinton 2016), batch norm (Ioffe and Szegedy 2015), instance norm (Ulyanov,
+Vedaldi and Lempitsky 2016) and group norm (Wu and He 2018) are one primitive; its derivative is in
+the second of these papers. rms norm: Zhang and Sennrich 2019; local response norm: Krizhevsky,
+Sutskever and Hinton 2012.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tapegrad.primitive import Primitive, public, structural
+from tapegrad.rules.reductions import mean, mean_, sum_
+from tapegrad.rules.resampling import AxisMap, resample_
+from tapegrad.rules.windows import positions
+
+NN = "nn.functional"
+
+
+# -- standardising ---------------------------------------------------------------------------------
+
+
+def standard_forward(x, y, z, view, axes, affine, eps):
+    # x is seen in the shape `view`, the weight y and the bias z in `affine`; 0-d ones are missing.
+    wide = x.astype(np.float32) if x.dtype.char == "e" else x
+    wide = wide.reshape(view)
+    centre = mean_(wide, axes, True)
+    out = wide - centre
+    var = mean_of_products(out, out, axes)
+    out *= 1.0 / np.sqrt(var + eps)
+    if y.ndim:
+        out *= y.reshape(affine)
+    if z.ndim:
+        out += z.reshape(affine)
+    return out.reshape(x.shape).astype(x.dtype, copy=False), centre, var
+
+
+def mean_of_products(x, y, axes):
+    """The mean of ``x * y`` over the axes, which are kept."""
+    first = axes[0]
+    if type(x) is not np.ndarray or not x.size or axes != tuple(range(first, x.ndim)):
+        return mean_(x * y, axes, True)
+    lead = x.shape[:first]  # of the last axes: without an array of the products
+    total = np.vecdot(x.reshape(*lead, -1), y.reshape(*lead, -1))
+    total /= total.dtype.type(x.size // total.size)
+    return total.reshape(*lead, *[1] * len(axes))
+
+
+def standardised(x, out, view, eps):
+    """``x`` less its mean, and the factor by which it is standardised."""
+    return np.reshape(x, view) - out[1], 1.0 / np.sqrt(out[2] + eps)
+
+
+def standard_x(out_bar, x, y, out, view, axes, affine, eps, x_shape):
+    bar, mean_bar, var_bar = out_bar
+    centred, scale = standardised(x, out, view, eps)
+    share: Any = None
+    if bar is not None:
+        bar = np.reshape(bar, view)
+        bar = bar * np.reshape(y, affine) if y.ndim else bar
+        along = mean_of_products(bar, centred, axes) * (scale * scale)
+        share = combined(bar, mean_(bar, axes, True), centred, along, scale)
+    count = math.prod([view[axis] for axis in axes])
+    if var_bar is not None:
+        extra = centred * (var_bar * (2.0 / count))
+        share = extra if share is None else share + extra
+    if mean_bar is not None:
+        extra = np.broadcast_to(mean_bar / count, view)
+        share = extra if share is None else share + extra
+    return np.reshape(share, x_shape)
+
+
+def combined(bar, centre, centred, along, scale):
+    """``(bar - centre - centred * along) * scale``; of arrays with one new array."""
+    if type(bar) is not np.ndarray or type(centred) is not np.ndarray:
+        return (bar - centre - centred * along) * scale
+    out = centred * -along
+    out += bar
+    out -= centre
+    out *= scale
+    return out
+
+
+def standard_y(out_bar, x, out, view, affine, eps, y_shape):
+    if out_bar[0] is None:
+        return no_share(out_bar, y_shape)
+    centred, scale = standardised(x, out, view, eps)
+    product = np.reshape(out_bar[0], view) * (centred * scale)
+    return np.reshape(sum_(product, spread_axes(view, affine), False), y_shape)
+
+
+def standard_z(out_bar, view, affine, z_shape):
+    if out_bar[0] is None:
+        return no_share(out_bar, z_shape)
+    bar = np.reshape(out_bar[0], view)
+    return np.reshape(sum_(bar, spread_axes(view, affine), False), z_shape)
+
+
+def no_share(out_bar: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """What mean and variance give to weight and bias, on which they don't depend."""
+    dtype = next(bar.dtype for bar in out_bar if bar is not None)
+    return np.zeros(shape, getattr(dtype, "numpy", dtype))
+
+
+def spread_axes(view: tuple[int, ...], affine: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes along which the weight is the same."""
+    return tuple([i for i, n in enumerate(affine) if n == 1 and view[i] != 1])
+
+
+def standardising(name: str, grad_name: str) -> Primitive:
+    rules = (standard_x, standard_y, standard_z)
+    return structural(name, standard_forward, *rules, outputs=3, grad_name=grad_name)
+
+
+LAYER = standardising("layer_norm", "NativeLayerNormBackward0")
+BATCH = standardising("batch_norm", "NativeBatchNormBackward0")
+GROUP = standardising("group_norm", "NativeGroupNormBackward0")
+
+
+def _standard(
+    made: Primitive, input: Any, weight: Any, bias: Any, view: Any, axes: Any, affine: Any,
+    eps: float,
+) -> Any:  # fmt: skip
+    """The standardised Tensor, and the mean and variance that it had."""
+    dtype = input._spec.dtype
+    weight = np.ones((), dtype) if weight is None else weight
+    bias = np.zeros((), dtype) if bias is None else bias
+    return Primitive.apply(made, (input, weight, bias), (view, axes, affine, float(eps)))
+
+
+def _check_floating(name: str, input: Any) -> None:
+    if input._spec.dtype.kind != "f":
+        raise NotImplementedError(f"\"{name}\" not implemented for '{input.dtype}'")
+
+
+# -- over the last dimensions ----------------------------------------------------------------------
+
+
+def _check_normalized(input: Any, shape: tuple[int, ...], weight: Any, bias: Any) -> None:
+    if not shape:
+        raise RuntimeError(
+            "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one "
+            "element, but got normalized_shape = []"
+        )
+    for what, value in (("weight", weight), ("bias", bias)):
+        if value is not None and value._spec.shape != shape:
+            raise RuntimeError(
+                f"Expected {what} to be of same shape as normalized_shape, but got {what} of shape "
+                f"{list(value.shape)} and normalized_shape = {list(shape)}"
+            )
+    if input._spec.shape[-len(shape) :] != shape:
+        sizes = ", ".join(map(str, shape))
+        raise RuntimeError(
+            f"Given normalized_shape=[{sizes}], expected input with shape [*, {sizes}], but got "
+            f"input of size{list(input.shape)}"
+        )
+
+
+def _shape_of(normalized_shape: Any) -> tuple[int, ...]:
+    one = isinstance(normalized_shape, int)
+    return (normalized_shape,) if one else tuple([int(n) for n in normalized_shape])
+
+
+@public(module=("", NN), method=False)
+def layer_norm(
+    input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5,
+    cudnn_enable: bool = True,
+) -> Any:  # fmt: skip
+    """``(input - mean) / sqrt(var + eps) * weight + bias``, each over the last dimensions.
+
+    These are ``normalized_shape``, which weight and bias have too; the variance is the biased one.
+    Raises RuntimeError for shapes that don't fit.
+    """
+    shape = _shape_of(normalized_shape)
+    _check_normalized(input, shape, weight, bias)
+    _check_floating("LayerNormKernelImpl", input)
+    view = input._spec.shape
+    lead = len(view) - len(shape)
+    axes, affine = tuple(range(lead, len(view))), (*(1,) * lead, *shape)
+    return _standard(LAYER, input, weight, bias, view, axes, affine, eps)[0]
+
+
+@public(module=("", NN), method=False)
+def rms_norm(
+    input: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None
+) -> Any:
+    """``input / sqrt(mean(input**2) + eps) * weight``, over the last dimensions.
+
+    ``eps`` is that of the dtype by default. Raises RuntimeError for shapes that don't fit.
+    """
+    shape = _shape_of(normalized_shape)
+    _check_normalized(input, shape, weight, None)
+    eps = float(np.finfo(input._spec.dtype).eps) if eps is None else eps
+    axes = tuple(range(input.ndim - len(shape), input.ndim))
+    out = input * (mean(input * input, axes, True) + eps).rsqrt()
+    return out if weight is None else out * weight
+
+
+# -- over the batch, each example or groups of channels --------------------------------------------
+
+
+def _check_channels(input: Any, **vectors: Any) -> None:
+    channels = input._spec.shape[1]
+    for name, value in vectors.items():
+        if value is not None and value._spec.size != channels:
+            raise RuntimeError(f"{name} should contain {channels} elements not {value._spec.size}")
+
+
+def _update(running: Any, new: np.ndarray, momentum: float) -> None:
+    """Move a running statistic towards a new one, in place."""
+    if running is not None:
+        old = running._array
+        running.copy_((old * (1 - momentum) + momentum * new.reshape(-1)).astype(old.dtype))
+
+
+def _by_running(input: Any, mean: Any, var: Any, weight: Any, bias: Any, eps: float) -> Any:
+    """Standardised by given statistics, through which no gradient flows."""
+    for name, value in (("running_mean", mean), ("running_var", var)):
+        if value is None:
+            raise RuntimeError(f"{name} must be defined in evaluation mode")
+    scale = (var.detach() + eps).rsqrt()
+    scale = scale if weight is None else scale * weight
+    shift = -mean.detach() * scale
+    shift = shift if bias is None else shift + bias
+    shape = (-1, *[1] * (input.ndim - 2))
+    return input * scale.reshape(shape) + shift.reshape(shape)
+
+
+@public(module=NN, method=False)
+def batch_norm(
+    input: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None,
+    training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
+) -> Any:  # fmt: skip
+    """Each channel of ``input`` (N, C, ...) standardised, times weight (C,), plus bias (C,).
+
+    In training over the batch; then the running statistics (or None) move by ``momentum`` towards
+    the batch's mean and unbiased variance, in place. Otherwise by the running statistics. Raises
+    ValueError for one value per channel in training, RuntimeError for sizes that don't fit.
+    """
+    shape = input._spec.shape
+    if shape == (0,):
+        return input.clone()  # no channels
+    if len(shape) < 2:
+        raise RuntimeError(f"batch_norm expects at least 2 dimensions, but got {len(shape)}")
+    count = input._spec.size // max(shape[1], 1)
+    if training and count == 1:
+        raise ValueError(
+            f"Expected more than 1 value per channel when training, got input size {input.shape}"
+        )
+    if eps < 0 or (training and eps == 0):
+        kind = "positive during training" if training else "non-negative"
+        raise ValueError(f"batch_norm eps must be {kind}, but got {eps}")
+    _check_channels(
+        input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
+    )
+    _check_floating("batch_norm", input)
+    if not training:
+        return _by_running(input, running_mean, running_var, weight, bias, eps)
+    axes, affine = (0, *range(2, len(shape))), (1, shape[1], *[1] * (len(shape) - 2))
+    out, mean, var = _standard(BATCH, input, weight, bias, shape, axes, affine, eps)
+    _update(running_mean, mean._array, momentum)
+    _update(running_var, var._array * (count / max(count - 1, 1)), momentum)
+    return out
+
+
+@public(module=NN, method=False)
+def instance_norm(
+    input: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None,
+    bias: Any = None, use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5,
+) -> Any:  # fmt: skip
+    """As `batch_norm`, but over each channel of each example by itself.
+
+    Without ``use_input_stats`` by the running statistics. Raises ValueError for one value per
+    channel.
+    """
+    shape = input._spec.shape
+    count = math.prod(shape[2:])
+    if use_input_stats and count == 1:
+        raise ValueError(
+            f"Expected more than 1 spatial element when training, got input size {input.shape}"
+        )
+    _check_channels(
+        input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
+    )
+    _check_floating("instance_norm", input)
+    if not use_input_stats:
+        return _by_running(input, running_mean, running_var, weight, bias, eps)
+    axes, affine = tuple(range(2, len(shape))), (1, shape[1], *[1] * (len(shape) - 2))
+    out, mean, var = _standard(BATCH, input, weight, bias, shape, axes, affine, eps)
+    _update(running_mean, mean._array.mean(0), momentum)
+    _update(running_var, var._array.mean(0) * (count / max(count - 1, 1)), momentum)
+    return out
+
+
+@public(module=("", NN), method=False)
+def group_norm(
+    input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5,
+    cudnn_enabled: bool = True,
+) -> Any:  # fmt: skip
+    """Groups of channels of each example of ``input`` (N, C, ...), standardised.
+
+    Weight and bias are (C,). Raises RuntimeError unless ``num_groups`` divides C, ValueError for
+    one value per group.
+    """
+    shape = input._spec.shape
+    if len(shape) < 2:
+        raise RuntimeError(
+            f"Expected at least 2 dimensions for input tensor but received {len(shape)}"
+        )
+    if num_groups <= 0:
+        raise RuntimeError(f"Expected num groups to be greater than 0, got {num_groups}")
+    if shape[1] % num_groups:
+        raise RuntimeError(
+            "Expected number of channels in input to be divisible by num_groups, but got input of "
+            f"shape {list(shape)} and num_groups={num_groups}"
+        )
+    if input._spec.size and input._spec.size // num_groups == 1:
+        raise ValueError(
+            f"Expected more than 1 value per channel when training, got input size {input.shape}"
+        )
+    for name, value in (("weight", weight), ("bias", bias)):
+        if value is not None and value._spec.shape != shape[1:2]:
+            raise RuntimeError(
+                f"Expected {name} to be a vector of size equal to the number of channels in input, "
+                f"but got {name} of shape {list(value.shape)} and input of shape {list(shape)}"
+            )
+    _check_floating("GroupNormKernelImpl", input)
+    grouped = (num_groups, shape[1] // num_groups)
+    view, affine = (shape[0], *grouped, *shape[2:]), (1, *grouped, *[1] * (len(shape) - 2))
+    axes = tuple(range(2, len(view)))
+    return _standard(GROUP, input, weight, bias, view, axes, affine, eps)[0]
+
+
+# -- by a size -------------------------------------------------------------------------------------
+
+
+@public(module=NN, method=False)
+def local_response_norm(
+    input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Any:
+    """``input / (k + alpha * a)**beta``, ``a`` the mean square of ``size`` channels around each.
+
+    ``input`` is (N, C, ...), of 3 or more dimensions; ValueError for fewer.
+    """
+    if input.ndim < 3:
+        raise ValueError(
+            f"Expected 3D or higher dimensionality input (got {input.ndim} dimensions)"
+        )
+    if not input._spec.size:
+        return input
+    n = input._spec.shape[1]
+    parts = positions((n,), (n,), (size,), (1,), ((size // 2, (size - 1) // 2),), (1,))
+    taps: list[Any] = [(goal[1], source[1], None) for _, source, goal in parts]
+    sums = Primitive.apply(resample_, (input * input,), (((1, AxisMap(n, n, taps)),),))
+    return input / (sums * (alpha / size) + k).pow(beta)
+
+
+@public(module=NN, method=False)
+def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
+    """``input`` over its p-norm along ``dim``, which counts at least ``eps``."""
+    return input / input.norm(p, dim, True).clamp_min(eps)

@@ -49,6 +49,11 @@ def t(array: Any) -> Any:
     return tg.from_numpy(np.array(array))
 
 
+def real(z: Any) -> Any:
+    """A real function of complex numbers that depends on both of their parts."""
+    return z.real * 2.0 + z.imag
+
+
 def in_place(change: Callable[[Any], Any]) -> Callable[..., Any]:
     """A function that changes a copy of its first input in place and returns it."""
 
@@ -209,4 +214,20 @@ SAMPLES = [
     sample("max", lambda x: x.max(1).values, (2, 3)),
     sample("min", lambda x: x.min(0, keepdim=True).values, (2, 3)),
     sample("reshape_alias", lambda x: x[:, ::2].reshape(4), (2, 4)),
+    sample("scatter_reduce",
+           lambda x, y: x.scatter_reduce(0, t(INDEX), y, "prod"), (2, 3), (2, 3)),
+    sample("scatter_reduce", lambda x, y: (x * t([0.0, 1.0])).scatter_reduce(
+        0, t([0, 0, 1]), y * t([1.0, 2.0, 0.0]), "prod"), (2,), (3,)),
+    sample("index_reduce", lambda x, y: x.index_reduce(0, t(ROWS), y, "prod"), (3, 2), (3, 2)),
+    sample("index_reduce", lambda x, y: x.index_reduce(
+        1, t(ROWS), y, "amin", include_self=False), (2, 3), (2, 3)),
+    sample("lerp", lambda x: x.quantile(t(HALVES).to(x.dtype), 1), (2, 4)),
+    sample("fft_c2c", lambda x: real(tg.fft.fft(x)), (5,)),
+    sample("fft_c2c", lambda x: real(tg.fft.ifft2(x, norm="ortho")), (2, 3)),
+    sample("fft_resized", lambda x: real(tg.fft.fft(x, 7)) + real(tg.fft.fft(x, 3)).sum(), (5,)),
+    sample("fft_r2c", lambda x: real(tg.fft.rfft(x)), (5,)),
+    sample("fft_r2c", lambda x: real(tg.fft.rfftn(x, norm="forward")), (3, 4)),
+    sample("fft_c2r", lambda x, y: tg.fft.irfft(tg.complex(x, y), 5), (3,), (3,)),
+    sample("fft_c2r", lambda x, y: tg.fft.irfft2(tg.complex(x, y)), (2, 3), (2, 3)),
+    sample("fft_c2r", lambda x, y: tg.fft.hfft(tg.complex(x, y)), (4,), (4,)),
 ]  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 
 from tapegrad.broadcast import in_dtype_of
 from tapegrad.primitive import Primitive, public, reduced_axes, select, structural, wrap_axis
-from tapegrad.rules.arguments import dtype_name, refuse, with_numpy_names
+from tapegrad.rules.arguments import dtype_name, refuse, with_numpy_names, with_out
 from tapegrad.rules.clamping import maximum, minimum
 from tapegrad.rules.reductions import kept
 from tapegrad.rules.results import named
@@ -84,6 +84,7 @@ def _over(made: Any, name: str, input: Any, dim: Any, keepdim: bool) -> Any:
 
 
 @public(numpy=[np.amax])
+@with_out
 @with_numpy_names
 def amax(input: Any, dim: Any = (), keepdim: bool = False) -> Any:
     """The maximum over ``dim``; elements that share it share the gradient.
@@ -95,6 +96,7 @@ def amax(input: Any, dim: Any = (), keepdim: bool = False) -> Any:
 
 
 @public(numpy=[np.amin])
+@with_out
 @with_numpy_names
 def amin(input: Any, dim: Any = (), keepdim: bool = False) -> Any:
     """The minimum over ``dim``; see `amax`."""
@@ -102,6 +104,7 @@ def amin(input: Any, dim: Any = (), keepdim: bool = False) -> Any:
 
 
 @public
+@with_out
 def aminmax(input: Any, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """The minimum and the maximum, over one dimension or all, as ``(min, max)``."""
     if dim is None and not input._spec.size:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tapegrad import dtypes
 from tapegrad.primitive import Primitive, public, structural, wrap_axis
-from tapegrad.rules.arguments import refuse, sizes_of, with_numpy_names
+from tapegrad.rules.arguments import refuse, sizes_of, with_numpy_names, with_out
 from tapegrad.rules.gathering import constant, index_select_
 from tapegrad.rules.shape import as_shape, expand, unsqueeze
 
@@ -80,6 +80,7 @@ def _check_shapes(parts: list[Any], axis: int) -> None:
 
 
 @public(method=False, aliases=("concat", "concatenate"), numpy=[np.concatenate])
+@with_out(promotes=True)
 @with_numpy_names
 def cat(tensors: Any = None, dim: int = 0, *, input: Any = None) -> Any:
     """Tensors joined along an existing dimension, in their common dtype.
@@ -374,6 +375,8 @@ roll_ = structural("roll", roll_forward, roll_x)
 def roll(input: Any, shifts: Any, dims: Any = ()) -> Any:
     """Shifted along ``dims``, what leaves at the end coming in at the front (none: flattened)."""
     shifts, axes = sizes_of((shifts,)), sizes_of((() if dims is None else dims,))
+    if not shifts:
+        raise RuntimeError("`shifts` required")
     if len(axes) != len(shifts) and (axes or len(shifts) != 1):
         raise RuntimeError(
             f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(axes)}"

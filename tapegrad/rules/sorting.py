@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.primitive import public, structural, wrap_axis
+from tapegrad.rules.arguments import with_out
 from tapegrad.rules.gathering import constant, mesh
 from tapegrad.rules.indexing import ALL, advanced_forward, advanced_x
 from tapegrad.rules.results import named
@@ -83,6 +84,7 @@ def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool =
 
 
 @public
+@with_out
 def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     """The ``k``-th smallest element along ``dim`` (from 1), as ``(values, indices)``."""
     axis = wrap_axis(dim, input.ndim)

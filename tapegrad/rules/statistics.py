@@ -153,8 +153,8 @@ def logsumexp_forward(x, axis, keepdims):
         return logsumexp_forward(x.astype(np.float32), axis, keepdims).astype(x.dtype)
     if not x.size:
         return np.log(np.add.reduce(x, axis, None, None, keepdims))  # of an empty sum: -inf
-    top = np.maximum.reduce(x, axis, None, None, True)
-    top = np.where(np.isfinite(top), top, x.dtype.type(0))
+    top = np.maximum.reduce(x.real, axis, None, None, True)
+    top = np.where(np.isfinite(top), top, top.dtype.type(0))
     out = np.log(np.add.reduce(np.exp(x - top), axis, None, None, True))
     out += top
     return out if keepdims else out.squeeze(axis)

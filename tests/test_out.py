@@ -1,0 +1,47 @@
+"""``out=``: results written into given Tensors."""
+
+from __future__ import annotations
+
+import pytest
+
+import tapegrad as tg
+
+
+def test_out_is_written_and_returned():
+    x, out = tg.tensor([[1.0, 2.0], [4.0, 3.0]]), tg.zeros(2)
+    view = out[:1]
+    assert tg.amax(x, 1, out=out) is out
+    assert out.tolist() == [2, 4]
+    assert view.tolist() == [2]
+    assert tg.amax(x, 1, out=None).tolist() == [2, 4]
+
+
+def test_out_of_another_shape_gets_the_result_s():
+    out = tg.empty(0)
+    assert tg.cat((tg.ones(2), tg.zeros(1)), out=out) is out
+    assert out.tolist() == [1, 1, 0]
+
+
+def test_cat_casts_into_out():
+    out = tg.zeros(2, dtype=tg.float64)
+    assert tg.cat((tg.ones(1), tg.ones(1)), out=out).dtype == tg.float64
+
+
+def test_several_results():
+    values, indices = tg.zeros(()), tg.zeros((), dtype=tg.int64)
+    found = tg.kthvalue(tg.tensor([3.0, 1.0, 2.0]), 2, out=(values, indices))
+    assert found.values is values
+    assert (values.item(), indices.item()) == (2, 2)
+
+
+def test_refusals():
+    x = tg.arange(4.0)
+    index = tg.tensor([0, 1])
+    with pytest.raises(RuntimeError, match="Expected out tensor to have dtype"):
+        tg.gather(x, 0, index, out=tg.zeros(2, dtype=tg.float64))
+    with pytest.raises(RuntimeError, match="refer to a single memory location"):
+        tg.gather(x, 0, index, out=x[:2])
+    with pytest.raises(RuntimeError, match="refer to a single memory location"):
+        tg.take(x, index, out=tg.zeros(1).expand(2))
+    with pytest.raises(RuntimeError, match="don't support automatic differentiation"):
+        tg.take(x.requires_grad_(), index, out=tg.zeros(2))

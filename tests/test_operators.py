@@ -21,7 +21,7 @@ INNER = {
     "to", "output", "embed", "accumulate_at", "scatter_zeros", "constant", "as_tensor",
     "put_zeros", "cleared", "zeros_like", "real", "imag", "conj", "complex", "sum_to_shape",
     "nll_loss_backward", "reversed_cumsum", "folded", "alias", "normal", "bernoulli",
-    "fft_weighted",
+    "fft_weighted", "recurrence",
 }  # fmt: skip
 
 

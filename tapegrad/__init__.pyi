@@ -69,6 +69,7 @@ int8: dtypes.dtype
 int: dtypes.dtype
 linalg: Any
 long: dtypes.dtype
+masked: Any
 nan: _float
 newaxis: None
 nn: Any

@@ -22,6 +22,22 @@ def test_out_of_another_shape_gets_the_result_s():
     assert out.tolist() == [1, 1, 0]
 
 
+def test_resizing_what_holds_something_warns():
+    out = tg.zeros(3)
+    with pytest.warns(UserWarning, match="An output with one or more elements was resized"):
+        tg.arange(0, 1, 0.25, out=out)
+    assert out.tolist() == [0, 0.25, 0.5, 0.75]
+
+
+def test_arange():
+    out = tg.empty(0, dtype=tg.int64)
+    assert tg.arange(3, out=out).tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match="step must be nonzero"):
+        tg.arange(0, 64, 0.5, out=out)
+    with pytest.raises(RuntimeError, match="dtype Float does not match dtype of out parameter"):
+        tg.arange(3, dtype=tg.float32, out=out)
+
+
 def test_cat_casts_into_out():
     out = tg.zeros(2, dtype=tg.float64)
     assert tg.cat((tg.ones(1), tg.ones(1)), out=out).dtype == tg.float64

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -71,7 +72,7 @@ def with_out(function: Any = None, *, promotes: bool = False) -> Any:
         many = isinstance(result, tuple)
         targets = tuple(out) if many else (out,)
         for target, value in zip(targets, result if many else (result,), strict=True):
-            _write(function.__name__, target, value, inputs, promotes)
+            write_out(function.__name__, target, value, inputs, promotes)
         return type(result)(*targets) if many else out
 
     signature = inspect.signature(function)
@@ -88,7 +89,7 @@ def _flat(values: Any) -> list[Any]:
     return [x for value in values for x in _flat(value)]
 
 
-def _write(name: str, out: Any, result: Any, inputs: list[Any], promotes: bool) -> None:
+def write_out(name: str, out: Any, result: Any, inputs: list[Any], promotes: bool = False) -> None:
     """Make ``out`` hold a result of some inputs."""
     if any(x.requires_grad for x in (out, *inputs)):
         raise RuntimeError(
@@ -113,6 +114,14 @@ def _write(name: str, out: Any, result: Any, inputs: list[Any], promotes: bool) 
             "operation."
         )
     if target.shape != value.shape:
+        if target.size:
+            warnings.warn(
+                "An output with one or more elements was resized since it had shape "
+                f"{list(target.shape)}, which does not match the required output shape "
+                f"{list(value.shape)}. Give an empty Tensor, or one of that shape.",
+                UserWarning,
+                stacklevel=4,
+            )
         out._array, out._spec = value.astype(target.dtype), result.to(out.dtype)._spec
     else:
         out.copy_(result)

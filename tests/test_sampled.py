@@ -106,7 +106,7 @@ def test_combinations():
 def test_indices():
     assert [x.tolist() for x in tg.unravel_index(tg.tensor([5, 2]), (2, 3))] == [[1, 0], [2, 2]]
     assert tg.isin(tg.tensor([1, 2, 3]), 2, invert=True).tolist() == [True, False, True]
-    with pytest.raises(TypeError, match="expected 'indices' to be an integer tensor"):
+    with pytest.raises(TypeError, match="expected 'indices' to be integer dtype"):
         tg.unravel_index(tg.ones(2), (2, 3))
     with pytest.raises(ValueError, match="'shape' cannot have negative values"):
         tg.unravel_index(tg.tensor(1), (-2, 3))

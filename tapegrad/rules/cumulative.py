@@ -115,8 +115,9 @@ recurrence = structural("recurrence", recurrence_forward, recurrence_x, recurren
 def logcumsumexp(input: Any, dim: int) -> Any:
     """The logarithm of the running sum of ``exp(input)`` along ``dim``, without overflow.
 
-    Integers become the default float.
+    Raises NotImplementedError for integers and bools.
     """
-    if input._spec.dtype.kind not in "fc":
-        input = input + 0.0
+    refuse(
+        input, "bui", "\"logcumsumexp_out_cpu\" not implemented for '{dtype}'", NotImplementedError
+    )
     return logcumsumexp_(input, wrap_axis(dim, input._spec.ndim))

@@ -20,6 +20,11 @@ def _part(input: Any, axis: int, start: int | None, stop: int | None) -> Any:
     return input[(*(slice(None),) * axis, slice(start, stop))]
 
 
+def _check_dims(input: Any, dim: int) -> None:
+    if not input._spec.ndim:
+        raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
+
+
 @public(numpy=[np.diff])
 @with_numpy_names
 def diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Any:
@@ -67,6 +72,7 @@ def gradient(
         axes = tuple(range(ndim))
     else:
         dims = (dim,) if isinstance(dim, int) else tuple(dim)
+        _check_dims(input, dims[0] if dims else 0)
         axes = tuple([wrap_axis(d, ndim) for d in dims])
     if several and len(spacing) != len(axes):
         raise RuntimeError(
@@ -133,6 +139,7 @@ def _edge(first: Any, second: Any, third: Any, a: Any, b: Any) -> Any:
 def _areas(name: str, y: Any, x: Any, dx: Any, dim: int) -> tuple[Any, int]:
     """The areas between neighbours, and the axis."""
     refuse(y, "b", name + ": received a bool input for `y`, but bool is not supported")
+    _check_dims(y, dim)
     axis = wrap_axis(dim, y._spec.ndim)
     after, before = _part(y, axis, 1, None), _part(y, axis, None, -1)
     if x is None:

@@ -26,8 +26,8 @@ def _limits(x: np.ndarray, given: Any, where: str) -> tuple[float, float]:
     return (low - 0.5, high + 0.5) if low == high else (low, high)
 
 
-def _check_dtype(input: Any, name: str) -> None:
-    if input._spec.dtype.char not in "fd":
+def _check_dtype(input: Any, name: str, chars: str = "fd") -> None:
+    if input._spec.dtype.char not in chars:
         raise NotImplementedError(f"\"{name}\" not implemented for '{dtype_name(input)}'")
 
 
@@ -37,21 +37,22 @@ def histc(input: Any, bins: int = 100, min: Any = 0, max: Any = 0) -> Any:
     """How many elements fall into each of ``bins`` equal bins from ``min`` to ``max``.
 
     If these are equal, the limits are the least and the greatest element. What lies outside, and
-    nan, does not count. In the input's dtype, float32 or float64.
+    nan, does not count. In the input's dtype, a real one.
 
     Raises RuntimeError for limits that are nan, infinite or in the wrong order, and for no bins.
     """
-    _check_dtype(input, "histogram_cpu")
+    _check_dtype(input, "histogram_cpu", "efd")
     if bins <= 0:
         raise RuntimeError(f"torch.histogram(): bins must be > 0, but got {bins} for dimension 0")
-    x = input._array.reshape(-1)
+    dtype = input._spec.dtype
+    x = input._array.reshape(-1).astype(np.float64 if dtype.char == "d" else np.float32)
     low, high = _limits(x, None if min == max else (min, max), "torch.histc:")
     if low > high:
         raise RuntimeError("torch.histc: max must be larger than min")
     inside = x[(x >= low) & (x <= high)]
     position = ((inside - low) * (bins / (high - low))).astype(np.int64)
     counts = np.bincount(np.minimum(position, bins - 1), minlength=bins)
-    return constant(input, counts.astype(x.dtype))
+    return constant(input, counts.astype(dtype))
 
 
 @public

@@ -41,6 +41,8 @@ def _filled(input: Any, mask: Any, value: float) -> Any:
     if mask is None:
         return input
     dtype = input._spec.dtype
+    if np.isinf(value) and dtype.kind == "b":
+        raise NotImplementedError("a masked extremum of bools is not defined: use int() of them")
     if np.isinf(value) and dtype.kind in "iu":
         limits = np.iinfo(dtype)
         value = limits.max if value > 0 else limits.min
@@ -108,8 +110,8 @@ def masked_amax(
     input: Any, dim: Any = None, *, keepdim: bool = False, dtype: Any = None, mask: Any = None
 ) -> Any:
     """The maximum over ``dim``; of nothing -inf, or the least integer."""
-    dim = () if dim is None else dim
-    out = extrema.amax(_filled(input, mask, -np.inf), dim, bool(keepdim))
+    axes = reduced_axes(dim, input._spec.ndim)
+    out = extrema.amax(_filled(input, mask, -np.inf), axes, bool(keepdim))
     return out.to(_dtype_of(input, dtype))
 
 
@@ -118,8 +120,8 @@ def masked_amin(
     input: Any, dim: Any = None, *, keepdim: bool = False, dtype: Any = None, mask: Any = None
 ) -> Any:
     """The minimum over ``dim``; of nothing inf, or the greatest integer."""
-    dim = () if dim is None else dim
-    out = extrema.amin(_filled(input, mask, np.inf), dim, bool(keepdim))
+    axes = reduced_axes(dim, input._spec.ndim)
+    out = extrema.amin(_filled(input, mask, np.inf), axes, bool(keepdim))
     return out.to(_dtype_of(input, dtype))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.primitive import public, select, structural
+from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.gathering import (
     add_forward,
     add_x,
@@ -100,6 +101,7 @@ def factors(out_bar, x, y, index):
     A single 0 among the others stands in the formula as the sum of all zeros, less the element
     itself if it is one, so that second derivatives flow to it.
     """
+    x, y = np.conjugate(x), np.conjugate(y)
     x_zero, y_zero = x == 0, y == 0
     left, right = select(x_zero, 1, x), select(y_zero, 1, y)
     mine, theirs = select(x_zero, x, 0), select(y_zero, y, 0)
@@ -129,6 +131,10 @@ def _reduced(
 ) -> Any:
     """``input`` with ``source`` reduced into it at an index, in the input's shape."""
     shape, dtype = input._spec.shape, input._spec.dtype
+    if dtype.kind in {"mean": "b", "amax": "c", "amin": "c"}.get(kind, ""):
+        raise NotImplementedError(
+            f"\"{primitive.name}_{kind}\" not implemented for '{dtype_name(input)}'"
+        )
     whole, part = as_vector(input), as_vector(source)
     if not include_self:
         whole = put_fill(whole, np.array(_start(kind, dtype), dtype), where)
@@ -151,6 +157,8 @@ def _start(kind: str, dtype: np.dtype[Any]) -> Any:
         return 1 if kind == "prod" else 0
     if dtype.kind == "f":
         return -np.inf if kind == "amax" else np.inf
+    if dtype.kind == "b":
+        return kind == "amin"
     limits = np.iinfo(dtype)
     return limits.min if kind == "amax" else limits.max
 
@@ -187,7 +195,7 @@ def index_reduce(
             f"{reduce}."
         )
     axis, array, n = rows_of(input, dim, index, "index_reduce_", "int32/int64")
-    check_source(input, axis, array, source, "index_reduce_", IndexError)
+    check_source(input, axis, array, source, "index_reduce_", RuntimeError)
     check_bounds(array, axis, n, IndexError)
     where = (*(ALL,) * axis, array)
     return _reduced(index_reduced, input, source, where, reduce, include_self)

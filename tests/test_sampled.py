@@ -94,6 +94,19 @@ def test_as_strided():
         x[2:].as_strided((2,), (1,), 0)
 
 
+@pytest.mark.parametrize(
+    "view", [lambda y: y.as_strided((2,), (1,)), lambda y: y.unfold(0, 2, 2)], ids=["a", "b"]
+)
+def test_changes_through_strided_views_are_seen(view):
+    x = tg.ones(4, requires_grad=True)
+    y = x * 1
+    z = y * y
+    view(y).mul_(2)
+    assert y._version == 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        z.sum().backward()
+
+
 def test_combinations():
     a, b = tg.tensor([1, 2]), tg.tensor([3, 4])
     assert tg.cartesian_prod(a, b).tolist() == [[1, 3], [1, 4], [2, 3], [2, 4]]

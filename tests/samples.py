@@ -246,7 +246,7 @@ SAMPLES = [
     sample("index_put", lambda x, y: x.as_strided_scatter(y, (2,), (3,), 1), (2, 4), (2,)),
     sample("block_diag", tg.block_diag, (2, 3), (2,), ()),
     sample("stack", tg.cartesian_prod, (2,), (3,), (2,)),
-    sample("index_select", lambda x: x.combinations(2), (4,)),
+    sample("index_select", lambda x: tg.combinations(x, 2), (4,)),
     sample("mode", lambda x: x.mode(1).values, (2, 3)),
     sample("sub", lambda x, y: x.diff(2, prepend=y), (2, 4), (2, 1)),
     sample("cat", lambda x: tg.stack(tg.gradient(x, spacing=0.5, edge_order=2)), (4, 3)),
@@ -254,4 +254,6 @@ SAMPLES = [
     sample("sum", lambda x, y: tg.trapezoid(x, y), (2, 4), (4,)),
     sample("cumsum", lambda x, y: tg.cumulative_trapezoid(x, y, dim=0), (4, 2), (4, 2)),
     sample("mul", lambda x: x.renorm(2, 0, 1.0), (3, 4)),
+    sample("view_as_complex", lambda x: tg.view_as_complex(x).imag, (3, 2)),
+    sample("view_as_real", lambda x, y: tg.view_as_real(tg.complex(x, y)), (2, 3), (2, 3)),
 ]  # fmt: skip

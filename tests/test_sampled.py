@@ -111,8 +111,8 @@ def test_combinations():
     a, b = tg.tensor([1, 2]), tg.tensor([3, 4])
     assert tg.cartesian_prod(a, b).tolist() == [[1, 3], [1, 4], [2, 3], [2, 4]]
     assert tg.cartesian_prod(a) is a
-    assert a.combinations(with_replacement=True).tolist() == [[1, 1], [1, 2], [2, 2]]
-    assert a.combinations(0).shape == (0,)
+    assert tg.combinations(a, with_replacement=True).tolist() == [[1, 1], [1, 2], [2, 2]]
+    assert tg.combinations(a, 0).shape == (0,)
     assert tg.block_diag(a, tg.tensor([[5]])).tolist() == [[1, 2, 0], [0, 0, 5]]
 
 
@@ -123,6 +123,21 @@ def test_indices():
         tg.unravel_index(tg.ones(2), (2, 3))
     with pytest.raises(ValueError, match="'shape' cannot have negative values"):
         tg.unravel_index(tg.tensor(1), (-2, 3))
+
+
+def test_complex_numbers_as_pairs():
+    z = tg.tensor([[1 + 2j, 3 + 4j]]).t()
+    pairs = tg.view_as_real(z)
+    assert pairs.tolist() == [[[1, 2]], [[3, 4]]]
+    pairs[0].zero_()
+    assert z.tolist() == [[0], [3 + 4j]]
+    assert tg.view_as_complex(pairs).tolist() == z.tolist()
+    with pytest.raises(RuntimeError, match="only supported for complex tensors"):
+        tg.view_as_real(tg.ones(2))
+    with pytest.raises(RuntimeError, match="must have a last dimension of size 2"):
+        tg.view_as_complex(tg.ones(3))
+    with pytest.raises(RuntimeError, match="must have a last dimension with stride 1"):
+        tg.view_as_complex(tg.ones(2, 3).t())
 
 
 def test_spectrograms():
@@ -154,10 +169,10 @@ def test_spectrograms():
         (lambda: tg.ones(2).histc(2, 3, 1), RuntimeError, "max must be larger than min"),
         (lambda: tg.ones(2).histogram(2, range=(0, tg.inf)), RuntimeError, "is not finite"),
         (lambda: tg.tensor([1]).histc(), NotImplementedError, "not implemented for 'Long'"),
-        (lambda: tg.ones(2).histogramdd(2), RuntimeError, "at least 2 dimensions"),
+        (lambda: tg.histogramdd(tg.ones(2), 2), RuntimeError, "at least 2 dimensions"),
         (lambda: tg.ones(2).renorm(2, 0, 1), RuntimeError, "at least 2 dimensions"),
         (lambda: tg.ones(2, 2).renorm(0, 0, 1), RuntimeError, "non-positive-norm"),
-        (lambda: tg.ones(2, 2).combinations(), RuntimeError, "Expect a 1D vector"),
+        (lambda: tg.combinations(tg.ones(2, 2)), RuntimeError, "Expect a 1D vector"),
         (lambda: tg.block_diag(tg.ones(1, 1, 1)), RuntimeError, "2 or fewer dimensions"),
         (lambda: tg.ones(2).roll(()), RuntimeError, "`shifts` required"),
         (lambda: tg.ones(2).masked_fill(tg.tensor(True), 1j), RuntimeError, "without overflow"),

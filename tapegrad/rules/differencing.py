@@ -54,7 +54,7 @@ def diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any
 # -- gradients of samples --------------------------------------------------------------------------
 
 
-@public
+@public(method=False)
 def gradient(
     input: Any, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1
 ) -> tuple[Any, ...]:

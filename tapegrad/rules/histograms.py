@@ -82,7 +82,7 @@ def histogram(
     return result(constant(input, hist), constant(input, edges[0]))
 
 
-@public
+@public(method=False)
 def histogramdd(
     input: Any, bins: Any, range: Any = None, weight: Any = None, density: bool = False
 ) -> Any:

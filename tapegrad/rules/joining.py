@@ -257,7 +257,7 @@ def cartesian_prod(*tensors: Any) -> Any:
     return stack(columns, 1)
 
 
-@public
+@public(method=False)
 def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Any:
     """All choices of ``r`` elements of a vector, in order, as rows.
 

@@ -43,6 +43,12 @@ def test_cat_casts_into_out():
     assert tg.cat((tg.ones(1), tg.ones(1)), out=out).dtype == tg.float64
 
 
+def test_without_grad():
+    x, out = tg.ones(2, requires_grad=True), tg.zeros(())
+    with tg.no_grad():
+        assert tg.amax(x, 0, out=out).item() == 1
+
+
 def test_several_results():
     values, indices = tg.zeros(()), tg.zeros((), dtype=tg.int64)
     found = tg.kthvalue(tg.tensor([3.0, 1.0, 2.0]), 2, out=(values, indices))

@@ -91,7 +91,7 @@ def _flat(values: Any) -> list[Any]:
 
 def write_out(name: str, out: Any, result: Any, inputs: list[Any], promotes: bool = False) -> None:
     """Make ``out`` hold a result of some inputs."""
-    if any(x.requires_grad for x in (out, *inputs)):
+    if out.requires_grad or result.requires_grad:
         raise RuntimeError(
             f"{name}(): functions with out=... arguments don't support automatic differentiation, "
             "but one of the arguments requires grad."

@@ -231,7 +231,7 @@ def fill(input: Any, value: Any) -> Any:
     return filled_(input, as_fill(input, value))
 
 
-@public(name="zero_", method="only")
+@public(name="zero_")
 def zero(input: Any) -> Any:
     """Set every element to 0. Returns the Tensor itself."""
     check_writable(input)

@@ -21,6 +21,7 @@ from tapegrad import dtypes
 from tapegrad.factory import check_options, integer, leaf, numpy_dtype
 from tapegrad.fromdata import number_of, overflow_message, quiet, quiet_cast
 from tapegrad.random import affine, fma, names
+from tapegrad.rules.arguments import DTYPE_NAMES, write_out
 from tapegrad.tensor import Tensor
 
 __all__ = ["arange", "eye", "linspace", "logspace", "range", "tril_indices", "triu_indices"]
@@ -41,10 +42,19 @@ def arange(
     """``start, start + step, ...`` as far as below ``end``; ``arange(end)`` starts at 0.
 
     Without ``dtype`` it is int64 if all three are integers, else the default dtype. Raises
-    RuntimeError for a step of 0, or of the wrong sign, and for bounds that aren't finite.
+    RuntimeError for a step of 0, or of the wrong sign, and for bounds that aren't finite, and
+    ValueError for a step that is 0 as an integer of the dtype.
     """
-    if out is not None or layout is not None or device is not None or pin_memory:
-        check_options("arange", out, layout, device, pin_memory)
+    if out is not None:
+        if dtype not in (None, out.dtype):
+            raise RuntimeError(
+                f"dtype {DTYPE_NAMES[dtype.name]} does not match dtype of out parameter "
+                f"({DTYPE_NAMES[out.dtype.name]})"
+            )
+        write_out("arange", out, arange(start, end, step, dtype=out.dtype), [])
+        return out
+    if layout is not None or device is not None or pin_memory:
+        check_options("arange", None, layout, device, pin_memory)
     if end is None:
         if start is None:
             raise TypeError('arange() missing 1 required positional arguments: "end"')
@@ -86,7 +96,7 @@ def _length(start: Any, end: Any, step: Any, dtype: np.dtype[Any]) -> int:
             if not -(2**63) <= value < 2**63:
                 raise RuntimeError(overflow_message(dtypes.int64, c_name=True))
         if step == 0:
-            raise RuntimeError("step must be nonzero")
+            raise ValueError("step must be nonzero")
         return -((start - end) // step)
     return math.ceil((end - start) / step)
 

@@ -49,9 +49,12 @@ stamps: dict[int, Stamp] = {}
 def owner(array: np.ndarray) -> np.ndarray:
     """The array at the end of the chain of views: it stands for the memory."""
     base = array.base
-    while type(base) is np.ndarray:
-        array = base
-        base = array.base
+    while base is not None:
+        if type(base) is np.ndarray:
+            array = base
+        elif not hasattr(base, "base"):  # NumPy's as_strided puts an object of its own between
+            break
+        base = base.base
     return array
 
 

@@ -49,6 +49,11 @@ def t(array: Any) -> Any:
     return tg.from_numpy(np.array(array))
 
 
+def real(z: Any) -> Any:
+    """A real function of complex numbers that depends on both of their parts."""
+    return z.real * 2.0 + z.imag
+
+
 def in_place(change: Callable[[Any], Any]) -> Callable[..., Any]:
     """A function that changes a copy of its first input in place and returns it."""
 
@@ -263,4 +268,46 @@ SAMPLES = [
     sample("masked_fill", lambda q, k, v: F.scaled_dot_product_attention(
         q, k, v, is_causal=True), (2, 3, 4), (2, 3, 4), (2, 3, 2)),
     sample("nll_loss", lambda x, w: F.linear_cross_entropy(x, w, t([1, 0])), (2, 3), (4, 3)),
+    sample("scatter_reduce",
+           lambda x, y: x.scatter_reduce(0, t(INDEX), y, "prod"), (2, 3), (2, 3)),
+    sample("scatter_reduce", lambda x, y: (x * t([0.0, 1.0])).scatter_reduce(
+        0, t([0, 0, 1]), y * t([1.0, 2.0, 0.0]), "prod"), (2,), (3,)),
+    sample("index_reduce", lambda x, y: x.index_reduce(0, t(ROWS), y, "prod"), (3, 2), (3, 2)),
+    sample("index_reduce", lambda x, y: x.index_reduce(
+        1, t(ROWS), y, "amin", include_self=False), (2, 3), (2, 3)),
+    sample("lerp", lambda x: x.quantile(t(HALVES).to(x.dtype), 1), (2, 4)),
+    sample("fft_c2c", lambda x: real(tg.fft.fft(x)), (5,)),
+    sample("fft_c2c", lambda x: real(tg.fft.ifft2(x, norm="ortho")), (2, 3)),
+    sample("fft_resized", lambda x: real(tg.fft.fft(x, 7)) + real(tg.fft.fft(x, 3)).sum(), (5,)),
+    sample("fft_r2c", lambda x: real(tg.fft.rfft(x)), (5,)),
+    sample("fft_r2c", lambda x: real(tg.fft.rfftn(x, norm="forward")), (3, 4)),
+    sample("fft_c2r", lambda x, y: tg.fft.irfft(tg.complex(x, y), 5), (3,), (3,)),
+    sample("fft_c2r", lambda x, y: tg.fft.irfft2(tg.complex(x, y)), (2, 3), (2, 3)),
+    sample("fft_c2r", lambda x, y: tg.fft.hfft(tg.complex(x, y)), (4,), (4,)),
+    sample("fft_r2c", lambda x, w: real(tg.stft(
+        x, 4, 2, window=w, return_complex=True)), (9,), (4,)),
+    sample("fft_c2r", lambda x, w: tg.istft(
+        tg.stft(x, 4, 1, return_complex=True), 4, 1, window=w + 3), (7,), (4,)),
+    sample("cummax", lambda x: x.cummax(1).values, (2, 5)),
+    sample("cummin", lambda x: x.cummin(0).values, (5, 2)),
+    sample("logcumsumexp", lambda x: x.logcumsumexp(1), (2, 4)),
+    sample("logcumsumexp", lambda x: x.logcumsumexp(0), (3, 2)),
+    sample("select_scatter", lambda x, y: x.select_scatter(y, 1, -2), (2, 3), (2,)),
+    sample("slice_scatter", lambda x, y: x.slice_scatter(y, 1, 1, None, 2), (2, 4), (2, 2)),
+    sample("diagonal_scatter", lambda x, y: x.diagonal_scatter(y, 1), (3, 4), (3,)),
+    sample("as_strided", lambda x: x.as_strided((2, 3), (1, 2), 1), (2, 4)),
+    sample("as_strided", in_place(lambda y: y.as_strided((2,), (3,), 1).mul_(2)), (2, 4)),
+    sample("index_put", lambda x, y: x.as_strided_scatter(y, (2,), (3,), 1), (2, 4), (2,)),
+    sample("block_diag", tg.block_diag, (2, 3), (2,), ()),
+    sample("stack", tg.cartesian_prod, (2,), (3,), (2,)),
+    sample("index_select", lambda x: tg.combinations(x, 2), (4,)),
+    sample("mode", lambda x: x.mode(1).values, (2, 3)),
+    sample("sub", lambda x, y: x.diff(2, prepend=y), (2, 4), (2, 1)),
+    sample("cat", lambda x: tg.stack(tg.gradient(x, spacing=0.5, edge_order=2)), (4, 3)),
+    sample("cat", lambda x: tg.gradient(x, spacing=[t([0.0, 1, 3, 4])], dim=1)[0], (2, 4)),
+    sample("sum", lambda x, y: tg.trapezoid(x, y), (2, 4), (4,)),
+    sample("cumsum", lambda x, y: tg.cumulative_trapezoid(x, y, dim=0), (4, 2), (4, 2)),
+    sample("mul", lambda x: x.renorm(2, 0, 1.0), (3, 4)),
+    sample("view_as_complex", lambda x: tg.view_as_complex(x).imag, (3, 2)),
+    sample("view_as_real", lambda x, y: tg.view_as_real(tg.complex(x, y)), (2, 3), (2, 3)),
 ]  # fmt: skip

@@ -17,18 +17,8 @@ LAYERS = (
     ("rules",),
     ("autograd", "inplace"),
     ("assignment", "conversion", "operators"),
-    (
-        "creation",
-        "factory",
-        "alike",
-        "ranges",
-        "legacy",
-        "sampling",
-        "filling",
-        "methods",
-        "func",
-        "signal",
-    ),
+    ("creation", "factory", "alike", "ranges", "legacy", "sampling", "filling", "methods"),
+    ("fft", "func", "signal"),
     ("__init__", "demo"),
 )
 LAYER_OF = {name: height for height, names in enumerate(LAYERS) for name in names}
@@ -36,7 +26,7 @@ LAYER_OF = {name: height for height, names in enumerate(LAYERS) for name in name
 # Rules are declarations: this is all they may import.
 RULES_IMPORT = (
     *("__future__", "collections", "collections.abc", "typing"),  # for annotations and results
-    *("functools", "itertools", "math", "warnings", "numpy", "scipy"),
+    *("functools", "inspect", "itertools", "math", "warnings", "numpy", "scipy"),
     *(
         "tapegrad.broadcast",
         "tapegrad.dtypes",

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import warnings
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 #: Names that torch takes as well, as NumPy has them.
 NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input"}
@@ -44,6 +48,83 @@ def with_numpy_names(function: Callable[..., Any]) -> Callable[..., Any]:
             ) from None
 
     return face
+
+
+def with_out(function: Any = None, *, promotes: bool = False) -> Any:
+    """A face that also takes ``out``: a Tensor, or as many as results, to write into and return.
+
+    An ``out`` of another shape gets the result's. Raises RuntimeError if its dtype is not the
+    result's (``promotes``: cannot hold it), if it shares memory with an input or with itself, and
+    if an argument requires grad.
+    """
+    if function is None:
+        return functools.partial(with_out, promotes=promotes)
+
+    @functools.wraps(function)
+    def face(*args: Any, **kwargs: Any) -> Any:
+        if "out" not in kwargs:
+            return function(*args, **kwargs)
+        out = kwargs.pop("out")
+        result = function(*args, **kwargs)
+        if out is None:
+            return result
+        inputs = [x for x in _flat((args, tuple(kwargs.values()))) if hasattr(x, "_spec")]
+        many = isinstance(result, tuple)
+        targets = tuple(out) if many else (out,)
+        for target, value in zip(targets, result if many else (result,), strict=True):
+            write_out(function.__name__, target, value, inputs, promotes)
+        return type(result)(*targets) if many else out
+
+    signature = inspect.signature(function)
+    only = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="Any")
+    parameters = [*signature.parameters.values(), only]
+    face.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return face
+
+
+def _flat(values: Any) -> list[Any]:
+    """The items of nested lists and tuples."""
+    if not isinstance(values, (list, tuple)):
+        return [values]
+    return [x for value in values for x in _flat(value)]
+
+
+def write_out(name: str, out: Any, result: Any, inputs: list[Any], promotes: bool = False) -> None:
+    """Make ``out`` hold a result of some inputs."""
+    if out.requires_grad or result.requires_grad:
+        raise RuntimeError(
+            f"{name}(): functions with out=... arguments don't support automatic differentiation, "
+            "but one of the arguments requires grad."
+        )
+    target, value = out._array, result._array
+    if target.dtype != value.dtype and not (
+        promotes and np.can_cast(value.dtype, target.dtype, "same_kind")
+    ):
+        raise RuntimeError(
+            f"{name}(): Expected out tensor to have dtype {result.dtype}, but got {out.dtype} "
+            "instead"
+        )
+    repeats = any(n > 1 and not s for n, s in zip(target.shape, target.strides, strict=True))
+    resized = target.shape != value.shape and isinstance(target.base, np.ndarray)
+    memory = target.base if resized else target
+    if repeats or any(out is x or np.shares_memory(memory, x._array) for x in inputs):
+        raise RuntimeError(
+            "unsupported operation: some elements of the input tensors or of the written-to tensor "
+            "refer to a single memory location. Please clone() the tensor before performing the "
+            "operation."
+        )
+    if target.shape != value.shape:
+        if target.size:
+            warnings.warn(
+                "An output with one or more elements was resized since it had shape "
+                f"{list(target.shape)}, which does not match the required output shape "
+                f"{list(value.shape)}. Give an empty Tensor, or one of that shape.",
+                UserWarning,
+                stacklevel=4,
+            )
+        out._array, out._spec = value.astype(target.dtype), result.to(out.dtype)._spec
+    else:
+        out.copy_(result)
 
 
 def dtype_name(input: Any) -> str:

@@ -84,10 +84,16 @@ def imag(input: Any) -> Any:
     return imag_part(input)
 
 
-@public(numpy=[np.conjugate], aliases=("conj_physical", "resolve_conj"))
+@public(numpy=[np.conjugate], aliases=("conj_physical",))
 def conj(input: Any) -> Any:
     """The complex conjugate; a real Tensor itself."""
     return conj_(input) if input._spec.is_complex else input
+
+
+@public(aliases=("resolve_neg",))
+def resolve_conj(input: Any) -> Any:
+    """The Tensor itself: tapegrad has no lazy conjugates and negatives."""
+    return input
 
 
 def angle_forward(x):

@@ -12,7 +12,7 @@ import numpy as np
 
 from tapegrad.broadcast import in_dtype_of
 from tapegrad.primitive import Primitive, public, reduced_axes, select, structural, wrap_axis
-from tapegrad.rules.arguments import dtype_name, refuse, with_numpy_names
+from tapegrad.rules.arguments import dtype_name, refuse, with_numpy_names, with_out
 from tapegrad.rules.clamping import maximum, minimum
 from tapegrad.rules.reductions import kept
 from tapegrad.rules.results import named
@@ -84,6 +84,7 @@ def _over(made: Any, name: str, input: Any, dim: Any, keepdim: bool) -> Any:
 
 
 @public(numpy=[np.amax])
+@with_out
 @with_numpy_names
 def amax(input: Any, dim: Any = (), keepdim: bool = False) -> Any:
     """The maximum over ``dim``; elements that share it share the gradient.
@@ -95,6 +96,7 @@ def amax(input: Any, dim: Any = (), keepdim: bool = False) -> Any:
 
 
 @public(numpy=[np.amin])
+@with_out
 @with_numpy_names
 def amin(input: Any, dim: Any = (), keepdim: bool = False) -> Any:
     """The minimum over ``dim``; see `amax`."""
@@ -102,6 +104,7 @@ def amin(input: Any, dim: Any = (), keepdim: bool = False) -> Any:
 
 
 @public
+@with_out
 def aminmax(input: Any, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """The minimum and the maximum, over one dimension or all, as ``(min, max)``."""
     if dim is None and not input._spec.size:
@@ -253,6 +256,39 @@ def argmax(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
 def argmin(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The index of the minimum, int64; see `argmax`."""
     return _argument(argmin_, "argmin", input, dim, keepdim)
+
+
+# -- the mode --------------------------------------------------------------------------------------
+
+
+mode_at = structural("mode", taken_forward, chosen_x)
+
+
+@public
+@with_numpy_names
+def mode(input: Any, dim: int = -1, keepdim: bool = False) -> Any:
+    """``(values, indices)`` along ``dim``: the most frequent element, the least if several are.
+
+    The index is that of its last occurrence. Raises NotImplementedError for complex numbers.
+    """
+    axis = wrap_axis(dim, input._spec.ndim)
+    refuse(input, "c", "\"mode\" not implemented for '{dtype}'", NotImplementedError)
+    _not_empty(input, (axis,), "mode")
+    x = input._array
+    index = _mode_index(x, axis) if x.ndim else np.zeros((), np.int64)
+    return _with_index(mode_at, "mode", input, axis, keepdim, index)
+
+
+def _mode_index(x: np.ndarray, axis: int) -> np.ndarray:
+    order = np.argsort(x, axis, kind="stable")
+    ordered = np.moveaxis(np.take_along_axis(x, order, axis), axis, 0)
+    positions = np.arange(len(ordered)).reshape([-1] + [1] * (x.ndim - 1))
+    new = np.ones(ordered.shape, np.bool_)
+    new[1:] = ordered[1:] != ordered[:-1]
+    # How far each element is into its run of equal ones; the first to be farthest ends the run.
+    length = positions - np.maximum.accumulate(np.where(new, positions, 0), 0)
+    last = np.moveaxis(np.argmax(length, 0, keepdims=True), 0, axis)
+    return np.take_along_axis(order, last, axis)
 
 
 # -- the median ------------------------------------------------------------------------------------

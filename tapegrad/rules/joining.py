@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import warnings
 from typing import Any
 
@@ -9,7 +11,7 @@ import numpy as np
 
 from tapegrad import dtypes
 from tapegrad.primitive import Primitive, public, structural, wrap_axis
-from tapegrad.rules.arguments import refuse, sizes_of, with_numpy_names
+from tapegrad.rules.arguments import refuse, sizes_of, with_numpy_names, with_out
 from tapegrad.rules.gathering import constant, index_select_
 from tapegrad.rules.shape import as_shape, expand, unsqueeze
 
@@ -80,6 +82,7 @@ def _check_shapes(parts: list[Any], axis: int) -> None:
 
 
 @public(method=False, aliases=("concat", "concatenate"), numpy=[np.concatenate])
+@with_out(promotes=True)
 @with_numpy_names
 def cat(tensors: Any = None, dim: int = 0, *, input: Any = None) -> Any:
     """Tensors joined along an existing dimension, in their common dtype.
@@ -190,6 +193,86 @@ def column_stack(tensors: Any) -> Any:
     """Joined along the second dimension, vectors as columns."""
     parts = _tensors(tensors, "column_stack")
     return cat([as_shape(x, (x._spec.size, 1)) if x.ndim <= 1 else x for x in parts], 1)
+
+
+# -- products of sets, and blocks ------------------------------------------------------------------
+
+
+def block_diag_forward(inputs):
+    rows = [x.shape[0] for x in inputs]
+    columns = [x.shape[1] for x in inputs]
+    out = np.zeros((sum(rows), sum(columns)), inputs[0].dtype)
+    i = j = 0
+    for x, m, n in zip(inputs, rows, columns, strict=True):
+        out[i : i + m, j : j + n] = x
+        i, j = i + m, j + n
+    return out
+
+
+def block_diag_x(out_bar, shapes, index):
+    i = sum([m for m, _ in shapes[:index]])
+    j = sum([n for _, n in shapes[:index]])
+    m, n = shapes[index]
+    return out_bar[i : i + m, j : j + n]
+
+
+block_diag_ = structural(
+    "block_diag", block_diag_forward, block_diag_x, variadic=True, grad_name="BlockDiagBackward0"
+)
+
+
+@public(method=False)
+def block_diag(*tensors: Any) -> Any:
+    """The matrix with these matrices on its diagonal, and 0 elsewhere; vectors count as rows.
+
+    Raises RuntimeError for more than 2 dimensions.
+    """
+    inputs = _common(_tensors(list(tensors), "block_diag"))
+    for i, x in enumerate(inputs):
+        if x._spec.ndim > 2:
+            raise RuntimeError(
+                f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {i} has "
+                f"{x._spec.ndim} dimensions"
+            )
+    return Primitive.apply(block_diag_, tuple([_at_least(x, 2) for x in inputs]))
+
+
+@public(method=False)
+def cartesian_prod(*tensors: Any) -> Any:
+    """All tuples of one element from each of the vectors, as rows; a single vector as it is.
+
+    Raises RuntimeError for what isn't a vector.
+    """
+    inputs = _tensors(list(tensors), "cartesian_prod")
+    for x in inputs:
+        if x._spec.ndim != 1:
+            raise RuntimeError(f"Expect a 1D vector, but got shape {list(x._spec.shape)}")
+    if len(inputs) == 1:
+        return inputs[0]
+    shape = tuple([x._spec.size for x in inputs])
+    columns = []
+    for d, x in enumerate(inputs):
+        spread = expand(as_shape(x, (*(1,) * d, shape[d], *(1,) * (len(shape) - d - 1))), shape)
+        columns.append(as_shape(spread, (math.prod(shape),)))
+    return stack(columns, 1)
+
+
+@public(method=False)
+def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Any:
+    """All choices of ``r`` elements of a vector, in order, as rows.
+
+    ``with_replacement``: an element may be chosen again. Raises RuntimeError for what isn't a
+    vector and for a negative r.
+    """
+    if input._spec.ndim != 1:
+        raise RuntimeError(f"Expect a 1D vector, but got shape {list(input._spec.shape)}")
+    if r < 0:
+        raise RuntimeError(f"Expect a non-negative number, but got {r}")
+    if r == 0:
+        return input[:0].detach()
+    choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    index = np.array(list(choose(range(input._spec.size), r)), np.int64).reshape(-1, r)
+    return Primitive.apply(index_select_, (input,), ((index,),))
 
 
 # -- repeating -------------------------------------------------------------------------------------
@@ -374,6 +457,8 @@ roll_ = structural("roll", roll_forward, roll_x)
 def roll(input: Any, shifts: Any, dims: Any = ()) -> Any:
     """Shifted along ``dims``, what leaves at the end coming in at the front (none: flattened)."""
     shifts, axes = sizes_of((shifts,)), sizes_of((() if dims is None else dims,))
+    if not shifts:
+        raise RuntimeError("`shifts` required")
     if len(axes) != len(shifts) and (axes or len(shifts) != 1):
         raise RuntimeError(
             f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(axes)}"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.primitive import public, structural, wrap_axis
+from tapegrad.rules.arguments import refuse, sizes_of, with_out
 from tapegrad.rules.gathering import constant, mesh
 from tapegrad.rules.indexing import ALL, advanced_forward, advanced_x
 from tapegrad.rules.results import named
@@ -83,9 +84,13 @@ def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool =
 
 
 @public
+@with_out
 def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     """The ``k``-th smallest element along ``dim`` (from 1), as ``(values, indices)``."""
     axis = wrap_axis(dim, input.ndim)
+    refuse(input, "bc", "\"kthvalue_cpu\" not implemented for '{dtype}'", NotImplementedError)
+    if input.ndim and not input._spec.shape[axis]:
+        raise IndexError(f"kthvalue(): Expected reduction dim {axis} to have non-zero size.")
     if not 0 < k <= (input._spec.shape[axis] if input.ndim else 1):
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {axis}")
     order = _order(input._array, axis, False)
@@ -101,6 +106,45 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Any:
             )
     values = _taken(kthvalue_, input, axis, order) if where is None else kthvalue_(input, where)
     return named("kthvalue", ("values", "indices"))(values, constant(input, order))
+
+
+@public(method=False)
+def isin(
+    elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False
+) -> Any:
+    """Which elements are among the test elements (``invert``: are not), bools; one may be a number.
+
+    ``assume_unique``: all of either are distinct.
+
+    Raises RuntimeError for bools and complex numbers.
+    """
+    given = (elements, test_elements)
+    x, values = [a._array if hasattr(a, "_array") else np.array(a) for a in given]
+    for a in given:
+        if hasattr(a, "_spec"):
+            refuse(a, "bc", "Unsupported input type encountered for isin(): {dtype}")
+    like = elements if hasattr(elements, "_spec") else test_elements
+    found = np.isin(x, values, assume_unique=assume_unique and x.ndim > 0, invert=invert)
+    return constant(like, found)
+
+
+@public(method=False)
+def unravel_index(indices: Any, shape: Any) -> tuple[Any, ...]:
+    """Where positions in a flattened Tensor of a shape are, one Tensor for each dimension.
+
+    Raises TypeError for indices that aren't integers, ValueError for a negative size.
+    """
+    if not hasattr(indices, "_spec") or indices._spec.dtype.kind not in "iu":
+        kind = getattr(indices, "dtype", type(indices).__name__)
+        raise TypeError(f"expected 'indices' to be integer dtype, but got {kind}")
+    sizes = sizes_of((shape,))
+    if any(n < 0 for n in sizes):
+        raise ValueError(f"'shape' cannot have negative values, but got {sizes}")
+    rest, places = indices._array, []
+    for n in reversed(sizes):
+        places.append(constant(indices, np.asarray(rest % n)))
+        rest = rest // n
+    return tuple(reversed(places))
 
 
 @public

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import Primitive, public, reduced_axes, select, structural
+from tapegrad.primitive import Primitive, public, reduced_axes, select, structural, wrap_axis
 from tapegrad.rules.arguments import DTYPE_NAMES, dtype_name, with_numpy_names
 from tapegrad.rules.reductions import count_of, kept, mean_, mean_forward, mean_x
+from tapegrad.rules.selection import where
 
 # -- variance --------------------------------------------------------------------------------------
 
@@ -153,8 +154,8 @@ def logsumexp_forward(x, axis, keepdims):
         return logsumexp_forward(x.astype(np.float32), axis, keepdims).astype(x.dtype)
     if not x.size:
         return np.log(np.add.reduce(x, axis, None, None, keepdims))  # of an empty sum: -inf
-    top = np.maximum.reduce(x, axis, None, None, True)
-    top = np.where(np.isfinite(top), top, x.dtype.type(0))
+    top = np.maximum.reduce(x.real, axis, None, None, True)
+    top = np.where(np.isfinite(top), top, top.dtype.type(0))
     out = np.log(np.add.reduce(np.exp(x - top), axis, None, None, True))
     out += top
     return out if keepdims else out.squeeze(axis)
@@ -268,6 +269,26 @@ def norm(
         raise RuntimeError(f"only valid string values are 'fro' and 'nuc', found {p}")
     p = 2.0 if p == "fro" or p is None else float(p)
     return vector_norm_of(input, p, dim, keepdim, dtype)
+
+
+@public(inplace=True)
+def renorm(input: Any, p: float, dim: int, maxnorm: float) -> Any:
+    """The parts along ``dim`` scaled down, where their p-norm exceeds ``maxnorm``, to that norm.
+
+    Raises RuntimeError for a p that isn't positive, a negative maxnorm, and fewer than 2 dims.
+    """
+    if p <= 0:
+        raise RuntimeError("renorm: non-positive-norm not supported")
+    if maxnorm < 0:
+        raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm}")
+    ndim = input._spec.ndim
+    if ndim < 2:
+        raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {ndim} dimensions")
+    axis = wrap_axis(dim, ndim)
+    size = vector_norm_of(input, p, [d for d in range(ndim) if d != axis], True)
+    # The 1e-7 is torch's.
+    scale = where(size > maxnorm, maxnorm / (size + 1e-7), 1.0)
+    return input * scale.to(size.dtype)
 
 
 @public(module="linalg", method=False)

@@ -88,11 +88,56 @@ def function(op: OpInfo) -> Callable[..., Any]:
 
 
 def _seeded(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    tg.manual_seed(42)  # as torch's
     return function(*args, **kwargs)
 
 
 def _method(name: str, x: Any, *args: Any, **kwargs: Any) -> Any:
     return getattr(x, name)(*args, **kwargs)
+
+
+def _as_torch(value: Any) -> Any:
+    return torch.from_numpy(value.detach().numpy()) if isinstance(value, tg.Tensor) else value
+
+
+def _in_torch(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of torch's, for masks, as one of tapegrad's Tensors."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        kwargs = {k: _as_torch(v) for k, v in kwargs.items()}
+        return tg.from_numpy(function(*map(_as_torch, args), **kwargs).numpy())
+
+    return call
+
+
+def wrapper(op: OpInfo, mine: bool) -> Callable[..., Any] | None:
+    """What the table wraps a call in, to make it differentiable; for tapegrad in its functions."""
+    given = op.gradcheck_wrapper
+    if not mine or not isinstance(given, types.FunctionType):
+        return given
+    masked = types.SimpleNamespace(
+        _output_mask=_in_torch(lambda _, *a, **k: torch.masked._output_mask(op.op, *a, **k)),
+        _input_mask=_in_torch(torch.masked._input_mask),
+    )
+    names = {**given.__globals__, "torch": types.SimpleNamespace(**{**vars(tg), "masked": masked})}
+    made = types.FunctionType(
+        given.__code__, names, given.__name__, given.__defaults__, given.__closure__
+    )
+    made.__kwdefaults__ = given.__kwdefaults__
+    return made
+
+
+def shared(value: Any, made: dict[int, Any]) -> Any:
+    """torch's arguments as tapegrad's over the same memory: what overlaps there overlaps here."""
+    if isinstance(value, torch.Tensor):
+        if id(value) not in made:
+            made[id(value)] = tg.from_numpy(value.detach().numpy())
+        return made[id(value)]
+    if isinstance(value, dict):
+        return {k: shared(v, made) for k, v in value.items()}
+    if isinstance(value, list | tuple) and not isinstance(value, torch.Size):
+        return type(value)(shared(v, made) for v in value)
+    return ours(value, [])
 
 
 def ours(value: Any, leaves: list[Any]) -> Any:
@@ -253,8 +298,9 @@ def _check(op: OpInfo, dtype: torch.dtype, sample: Any, differentiable: bool) ->
 
     def results(operator: Callable[..., Any], arguments: Any) -> list[Any]:
         value, args, kwargs = arguments
-        if op.gradcheck_wrapper is not None and differentiable:
-            out = op.gradcheck_wrapper(operator, value, *args, **kwargs)
+        wrapped = wrapper(op, operator is not op.op)
+        if wrapped is not None and differentiable:
+            out = wrapped(operator, value, *args, **kwargs)
         else:
             out = operator(value, *args, **kwargs)
         if sample.output_process_fn_grad is not None:
@@ -333,7 +379,7 @@ def errors(name: str) -> Iterator[str]:
         if any(x.ndim > 64 or x.device.type != "cpu" for x in tensors):
             continue  # more dimensions than NumPy has, or no data
         try:
-            value, args, kwargs = ours(call, [])
+            value, args, kwargs = shared(call, {})
         except (AttributeError, TypeError):
             continue  # a dtype that NumPy has not
         try:

@@ -250,29 +250,3 @@ def vector_norm_of(input: Any, p: float, dim: Any, keepdim: bool, dtype: Any = N
             "operation does not have an identity"
         )
     return Primitive.apply(norm_, (input,), (axes, bool(keepdim), p))
-
-
-@public
-@with_numpy_names
-def norm(
-    input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None
-) -> Any:
-    """The p-norm over ``dim`` (an int, several, or None: all); "fro" and None are 2.
-
-    The gradient where the norm is 0 is 0. Raises RuntimeError for integers, for a dtype that is
-    narrower than the input's, and for an infinite or negative norm of nothing.
-    """
-    if p == "nuc":
-        raise NotImplementedError("norm(p='nuc') is not supported")
-    if isinstance(p, str) and p != "fro":
-        raise RuntimeError(f"only valid string values are 'fro' and 'nuc', found {p}")
-    p = 2.0 if p == "fro" or p is None else float(p)
-    return vector_norm_of(input, p, dim, keepdim, dtype)
-
-
-@public(module="linalg", method=False)
-def vector_norm(
-    x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
-) -> Any:
-    """The ``ord``-norm over ``dim`` (None: all), as `tapegrad.norm`."""
-    return vector_norm_of(x, float(ord), dim, keepdim, dtype)

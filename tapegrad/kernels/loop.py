@@ -24,6 +24,7 @@ from tapegrad.kernels.cache import KernelCache
 from tapegrad.kernels.native import (
     C_CONTIGUOUS,
     DATA,
+    DIMENSIONS,
     FLAGS,
     NDIM,
     STRIDES,
@@ -188,7 +189,12 @@ def _loop(state_address: int) -> int:
                 if load32(saved + FLAGS) & C_CONTIGUOUS == 0:
                     ready = False
                     break
-                stride = load64(strides + 8 * (ndim - 1))
+                # The item's size: the stride of a dimension of size 1 may be any number.
+                sizes = load64(saved + DIMENSIONS)
+                k = ndim - 1
+                while k > 0 and load64(sizes + 8 * k) == 1:
+                    k -= 1
+                stride = load64(strides + 8 * k)
             elif n == 1:
                 stride = 4 if dtype == 0 else 8
             if j == arity:

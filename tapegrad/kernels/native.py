@@ -26,7 +26,7 @@ _I64 = ir.IntType(64)
 
 # Offsets in PyArrayObject_fields, after the object's head (16 bytes): data, nd, dimensions,
 # strides, base, descr, flags. The layout is part of NumPy's public ABI.
-DATA, NDIM, STRIDES, FLAGS = 16, 24, 40, 64
+DATA, NDIM, DIMENSIONS, STRIDES, FLAGS = 16, 24, 32, 40, 64
 C_CONTIGUOUS = 0x1
 
 list_get = types.ExternalFunction("PyList_GetItem", I64(I64, I64))
@@ -123,6 +123,9 @@ def probe() -> bool:
     if word(at + DATA) != array.ctypes.data:
         return False
     if ctypes.c_int32.from_address(at + NDIM).value != array.ndim:
+        return False
+    sizes = word(at + DIMENSIONS)
+    if tuple(word(sizes + 8 * i) for i in range(array.ndim)) != array.shape:
         return False
     strides = word(at + STRIDES)
     if tuple(word(strides + 8 * i) for i in range(array.ndim)) != array.strides:

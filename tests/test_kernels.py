@@ -164,10 +164,9 @@ def test_native_walk_is_the_python_walk(data):
 @native_only
 def test_a_column_that_was_a_row():
     """Its last stride is that of a dimension of size 1: any number, however contiguous it is."""
-    replay_module.load_native()
     row = np.linspace(0.5, 2.0, 12).reshape(3, 4)
-    assert_same(both_ways(lambda x: x[:1].transpose(0, 1).sin(), [row]))
-    assert_same(both_ways(lambda x: x[1].unsqueeze(-1).exp().sin(), [row]))
+    assert_same(both_ways(lambda x: x[:1].transpose(0, 1).sin().sum(), [row]))
+    assert_same(both_ways(lambda x: x[1].unsqueeze(-1).sin().sum(), [row]))
 
 
 def apply_tanh(value):

@@ -22,6 +22,8 @@ INNER = {
     "put_zeros", "cleared", "zeros_like", "real", "imag", "conj", "complex", "sum_to_shape",
     "nll_loss_backward", "reversed_cumsum", "folded", "alias", "normal", "bernoulli",
 }  # fmt: skip
+#: Their rules say that there is no derivative.
+NOT_IMPLEMENTED = {"geqrf", "linalg_ldl_factor_ex"}
 
 
 def function_of(primitive):
@@ -131,6 +133,8 @@ def test_every_structural_primitive_has_a_sample():
     missing = [
         p.name
         for p in primitives
-        if not p.elementwise and differentiable(p) and p.name not in recorded | INNER
+        if not p.elementwise
+        and differentiable(p)
+        and p.name not in recorded | INNER | NOT_IMPLEMENTED
     ]
     assert not missing

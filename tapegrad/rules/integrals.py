@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.primitive import public, wrap_axis
-from tapegrad.rules.arguments import with_numpy_names
+from tapegrad.rules.arguments import dtype_name, with_numpy_names
 from tapegrad.rules.conversion import complex_of, imag, real
 
 # -- trapezoids ------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ def _weights(input: Any, name: str, weights: Any, kinds: str, count: int) -> Any
     if weights._spec.dtype.kind not in kinds:
         kind = "integral" if kinds == "iu" else "floating point"
         raise RuntimeError(f"cov(): expected {name} to have {kind} dtype but got {name} with "
-                           f"{weights.dtype} dtype")  # fmt: skip
+                           f"{dtype_name(weights)} dtype")  # fmt: skip
     if weights._spec.size != count:
         raise RuntimeError(
             f"cov(): expected {name} to have the same numel as there are observations in the "

@@ -13,6 +13,7 @@ import numpy as np
 from tapegrad.primitive import public, structural
 from tapegrad.rules.linalg import fitted
 from tapegrad.rules.matrices import (
+    check_batches,
     check_columns,
     check_info,
     check_matrix,
@@ -116,4 +117,5 @@ def ldl_solve(LD: Any, pivots: Any, B: Any, *, hermitian: bool = False) -> Any:
     check_matrix(B, name, "B")
     check_same_dtype(LD, B, name, "LD")
     check_columns(LD, B, True, name)
+    check_batches(LD, B)
     return ldl_solve_(LD, pivots, B, bool(hermitian))

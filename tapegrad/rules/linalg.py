@@ -182,7 +182,7 @@ def _check_dtypes(x: Any, y: Any, names: str = "m1 and m2") -> None:
     )
 
 
-@public(numpy=[np.matmul, np.dot])
+@public(numpy=[np.matmul, np.dot], module=("", "linalg"))
 def matmul(input: Any, other: Any) -> Any:
     """The matrix product: of vectors, matrices, and batches of matrices, which broadcast.
 

@@ -15,6 +15,7 @@ import numpy as np
 from tapegrad.primitive import public, structural
 from tapegrad.rules.diagonals import tril_, triu_
 from tapegrad.rules.matrices import (
+    LinAlgError,
     adjoint,
     check_columns,
     check_floating,
@@ -106,17 +107,20 @@ def _factored(A: Any, pivot: bool, name: str) -> Any:
     check_matrix(A, name)
     check_floating(A, name)
     if not pivot:
-        raise NotImplementedError(f"{name}: LU without pivoting is not implemented on the CPU")
+        raise RuntimeError(f"{name}: LU without pivoting is not implemented on the CPU")
     return lu_factor_(A)
 
 
-def _check_pivots(info: Any) -> None:
-    check_info(
-        info, "torch.linalg.lu_factor",
-        "U[{info},{info}] is zero and using it on lu_solve would result in a division by zero. If "
-        "you still want to perform the factorization, consider calling linalg.lu(A, pivot) or "
-        "linalg.lu_factor_ex(A, pivot)",
-    )  # fmt: skip
+def _check_pivots(info: Any, name: str) -> None:
+    try:
+        check_info(
+            info, name,
+            "U[{info},{info}] is zero and using it on lu_solve would result in a division by zero. "
+            "If you still want to perform the factorization, consider calling linalg.lu(A, pivot) "
+            "or linalg.lu_factor_ex(A, pivot)",
+        )  # fmt: skip
+    except LinAlgError as error:
+        raise RuntimeError(str(error)) from None  # as torch: here it isn't a LinAlgError
 
 
 @public(module="linalg", method=False)
@@ -124,7 +128,7 @@ def lu_factor_ex(A: Any, *, pivot: bool = True, check_errors: bool = False) -> A
     """`lu_factor` that says in ``info`` which pivot is 0, if one is: (LU, pivots, info)."""
     out = _factored(A, pivot, "linalg.lu_factor_ex")
     if check_errors:
-        _check_pivots(out[2])
+        _check_pivots(out[2], "torch.linalg.lu_factor_ex")
     return named("linalg_lu_factor_ex", ("LU", "pivots", "info"))(*out)
 
 
@@ -133,10 +137,10 @@ def lu_factor(A: Any, *, pivot: bool = True) -> Any:
     """The compact LU factorization of matrices (..., m, n), for `lu_solve`: (LU, pivots).
 
     LU holds U, and below its diagonal L without its own, which is 1. The k-th row was swapped with
-    row ``pivots[k]``, counted from 1 (int32). Raises LinAlgError for a pivot that is 0.
+    row ``pivots[k]``, counted from 1 (int32). Raises RuntimeError for a pivot that is 0.
     """
     lu, pivots, info = _factored(A, pivot, "linalg.lu_factor")
-    _check_pivots(info)
+    _check_pivots(info, "torch.linalg.lu_factor")
     return named("linalg_lu_factor", ("LU", "pivots"))(lu, pivots)
 
 
@@ -160,7 +164,6 @@ def lu_packed(A: Any, pivot: bool = True, get_infos: bool = False) -> Any:
     lu, pivots, info = _factored(A, pivot, "lu")
     if get_infos:
         return named("_lu_with_info", ("LU", "pivots", "info"))(lu, pivots, info)
-    _check_pivots(info)
     return lu, pivots
 
 

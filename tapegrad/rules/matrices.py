@@ -12,18 +12,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.linalg import _umath_linalg as lapack
 
 from tapegrad.primitive import public
 from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.diagonals import tril_, triu_
 from tapegrad.rules.linalg import conjugate_transpose, is_complex
-
-__all__ = [
-    "LinAlgError", "adjoint", "any_nan", "check_columns", "check_floating", "check_info",
-    "check_matrix", "check_square", "diagonal_matrix", "dtype_of", "each", "eye_like",
-    "is_complex", "lapack", "lower_half", "off_diagonal", "real_of", "transposed", "upper_half",
-]  # fmt: skip
 
 
 @public(module="linalg", method=False)
@@ -142,6 +135,17 @@ def check_columns(x: Any, y: Any, left: bool, name: str) -> None:
             f"{name}: Incompatible shapes of A and B for the equation {equation} "
             f"({a[-2]}x{a[-1]} and {b[-2]}x{b[-1]})"
         )
+
+
+def check_batches(x: Any, y: Any, last: int = 2) -> None:
+    """Raise torch's RuntimeError if the dimensions before the last two don't broadcast."""
+    a, b = x._spec.shape, y._spec.shape
+    for k in range(last + 1, min(len(a), len(b)) + 1):
+        if a[-k] != b[-k] and a[-k] != 1 and b[-k] != 1:
+            raise RuntimeError(
+                f"The size of tensor a ({a[-k]}) must match the size of tensor b ({b[-k]}) at "
+                f"non-singleton dimension {max(len(a), len(b)) - k}"
+            )
 
 
 def check_info(info: Any, name: str, message: str) -> None:

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from tapegrad.primitive import public, structural, wrap_axis
+from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.diagonals import diagonal
 from tapegrad.rules.linalg import conjugate, fitted
 from tapegrad.rules.linalg import matmul as times
 from tapegrad.rules.matrices import (
     adjoint,
+    check_batches,
     check_floating,
     check_matrix,
     check_same_dtype,
@@ -116,11 +118,13 @@ def multi_dot(tensors: Any) -> Any:
     for i, x in enumerate(given):
         ends = i in (0, len(given) - 1)
         if x.ndim != 2 and not (ends and x.ndim == 1):
+            which = f"the {'last' if i else 'first'} tensor" if ends else f"tensor {i}"
             kind = "1D or 2D" if ends else "2D"
-            raise RuntimeError(f"multi_dot(): tensor {i} must be {kind} but got {x.ndim}D")
+            raise RuntimeError(f"multi_dot(): {which} must be {kind} but got {x.ndim}D")
         if x._spec.dtype != given[0]._spec.dtype:
             raise RuntimeError(
-                f"multi_dot(): all tensors must have the same dtype, but tensor {i} has {x.dtype}"
+                f"multi_dot(): all tensors must have the same dtype, but tensor 0 is "
+                f"{dtype_name(given[0])} and tensor {i} {dtype_name(x)}"
             )
     chain = list(given)
     if first:
@@ -189,6 +193,7 @@ def linalg_cross(input: Any, other: Any, *, dim: int = -1) -> Any:
             f"{sizes[1]}"
         )
     check_same_dtype(input, other, "linalg.cross", "input", "other")
+    check_batches(input, other, 0)
     return cross_(input, other, axis)
 
 

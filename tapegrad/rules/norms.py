@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.primitive import public, select, structural, wrap_axis
-from tapegrad.rules.arguments import dtype_name, with_numpy_names
+from tapegrad.rules.arguments import dtype_name, refuse, with_numpy_names
 from tapegrad.rules.linalg import fitted
 from tapegrad.rules.matrices import check_floating, check_matrix, check_square, transposed
 from tapegrad.rules.solvers import inv_ex_
@@ -82,7 +82,10 @@ def matrix_norm(
 
 def _spectral_norm(A: Any, ord: Any, rows: int, columns: int, keepdim: bool) -> Any:
     s = svdvals(A.movedim((rows, columns), (-2, -1)))
-    out = s.sum(-1) if ord == "nuc" else s.amax(-1) if ord > 0 else s.amin(-1)
+    if ord == "nuc" or (ord == 2 and not s._spec.shape[-1]):
+        out = s.sum(-1)
+    else:
+        out = s.amax(-1) if ord > 0 else s.amin(-1)
     if keepdim:
         for axis in sorted((rows, columns)):
             out = out.unsqueeze(axis)
@@ -140,11 +143,10 @@ def cond(A: Any, p: Any = None) -> Any:
         return last / first if p == -2 else first / last
     if (p if isinstance(p, str) else abs(p)) not in ("fro", "nuc", 1, math.inf):
         raise RuntimeError(f"linalg.cond got an invalid norm type: {p}")
-    check_square(A, name)
+    check_square(A, f"{name}(ord={p})")
     inverse, info = inv_ex_(A)
-    if info._array.any():
-        inverse = inverse.masked_fill((info != 0)[..., None, None], math.inf)
-    return matrix_norm(A, p) * matrix_norm(inverse, p)
+    out = matrix_norm(A, p) * matrix_norm(inverse, p)
+    return out.masked_fill(info != 0, math.inf) if info._array.any() else out
 
 
 # -- distances -------------------------------------------------------------------------------------
@@ -153,6 +155,10 @@ def cond(A: Any, p: Any = None) -> Any:
 @public
 def dist(input: Any, other: Any, p: Any = 2) -> Any:
     """The p-norm of ``input - other``, which broadcast. Its gradient where it is 0 is 0."""
+    refuse(
+        input, "bui",
+        "norm(): input dtype should be either floating point or complex. Got {dtype} instead.",
+    )  # fmt: skip
     return vector_norm_of(input - other, float(p), None, False)
 
 

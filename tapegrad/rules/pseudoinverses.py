@@ -15,6 +15,7 @@ from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.linalg import fitted
 from tapegrad.rules.matrices import (
     adjoint,
+    check_batches,
     check_floating,
     check_matrix,
     check_same_dtype,
@@ -192,6 +193,7 @@ def lstsq(A: Any, B: Any, rcond: Any = None, *, driver: str | None = None) -> An
         raise RuntimeError(
             f"{name}: input.size(-2) should match other.size({-1 if vector else -2})"
         )
+    check_batches(A, columns)
     rcond = tolerances(A, None, rcond)[1]
     solution, rank, s = lstsq_(A, columns, rcond)
     if m > n and driver not in (None, "gelsy") and (rank._array == n).all():

@@ -18,6 +18,7 @@ from tapegrad.rules.lu import lu_factor_forward
 from tapegrad.rules.matrices import (
     adjoint,
     any_nan,
+    check_batches,
     check_columns,
     check_floating,
     check_info,
@@ -155,6 +156,7 @@ def _solution(A: Any, B: Any, left: bool) -> tuple[Any, Any]:
     if not _is_vector(A, B):
         check_matrix(B, "linalg.solve", "B")
         check_columns(A, B, left, "linalg.solve")
+        check_batches(A, B)
         result: Any = solve_ex_(A, B, bool(left))
         return result[0], result[1]
     if not left:
@@ -164,6 +166,7 @@ def _solution(A: Any, B: Any, left: bool) -> tuple[Any, Any]:
         )
     column = B.unsqueeze(-1)
     check_columns(A, column, True, "linalg.solve")
+    check_batches(A, column)
     result = solve_ex_(A, column, True)
     return result[0].squeeze(-1), result[1]
 

@@ -15,6 +15,7 @@ from tapegrad.rules.diagonals import tril_, triu_
 from tapegrad.rules.linalg import fitted
 from tapegrad.rules.matrices import (
     adjoint,
+    check_batches,
     check_columns,
     check_matrix,
     check_same_dtype,
@@ -74,6 +75,7 @@ def solve_triangular(
     check_square(A, name)
     check_matrix(B, name, "B")
     check_columns(A, B, left, name)
+    check_batches(A, B)
     return solve_triangular_(A, B, bool(upper), bool(left), bool(unitriangular))
 
 

@@ -283,6 +283,7 @@ SAMPLES = [
     sample("linalg_svd", lambda x: L.svd(x, False)[2].abs() * L.svd(x, False)[1].sum(), (2, 4)),
     sample("linalg_det", lambda x: L.det(x), (2, 3, 3)),
     sample("linalg_det", lambda x: L.det(tg.stack([x, singular(x), x.T])), (3, 3)),
+    sample("cofactors", lambda x: L.det(singular(x)), (3, 3)),
     sample("linalg_slogdet", lambda x: L.slogdet(x)[1], (2, 3, 3)),
     sample("linalg_slogdet", lambda x: tg.logdet(regular(x)), (3, 3)),
     sample("linalg_pinv", L.pinv, (2, 4, 2)),

@@ -20,7 +20,7 @@ FLAT = {"sign", "ceil", "floor", "trunc", "rint", "floor_divide", "trunc_divide"
 INNER = {
     "to", "output", "embed", "accumulate_at", "scatter_zeros", "constant", "as_tensor",
     "put_zeros", "cleared", "zeros_like", "real", "imag", "conj", "complex", "sum_to_shape",
-    "nll_loss_backward", "reversed_cumsum", "folded", "alias", "normal", "bernoulli",
+    "nll_loss_backward", "reversed_cumsum", "folded", "alias", "normal", "bernoulli", "cofactors",
 }  # fmt: skip
 #: Their rules say that there is no derivative.
 NOT_IMPLEMENTED = {"geqrf", "linalg_ldl_factor_ex"}

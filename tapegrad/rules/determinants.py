@@ -2,17 +2,27 @@
 
 Source: Jacobi's formula, as in Giles, *Collected matrix derivative results*, 2008, section 2.2.4;
 for singular matrices the adjugate from the singular values, as in Stewart, *On the adjugate
-matrix*, 1998.
+matrix*, 1998, and its derivative from the expansion of ``det(S + P)``.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from tapegrad.primitive import public, structural
-from tapegrad.rules.matrices import adjoint, check_square, eye_like, is_complex, lapack
+from tapegrad.rules.diagonals import diagonal_copy
+from tapegrad.rules.linalg import is_complex
+from tapegrad.rules.matrices import (
+    adjoint,
+    check_square,
+    diagonal_matrix,
+    dtype_of,
+    lapack,
+    off_diagonal,
+)
 from tapegrad.rules.reductions import others
 from tapegrad.rules.results import named
 from tapegrad.rules.solvers import inv_ex_
@@ -29,23 +39,48 @@ def det_forward(x):
 
 
 def det_x(out_bar, x, out):
-    if np.all(out != 0):
-        return matrixwise(out_bar * np.conjugate(out)) * adjoint(inv_ex_(x)[0])
-    # In a branch that isn't taken stands a matrix with simple singular values.
-    singular = matrixwise(out == 0)
-    regular = np.where(singular, eye_like(x), x)
-    simple = np.diag(np.arange(1, x.shape[-1] + 1)).astype(eye_like(x).dtype)
-    cofactors = matrixwise(np.conjugate(out)) * adjoint(inv_ex_(regular)[0])
-    cofactors = np.where(singular, adjugate_adjoint(np.where(singular, x, simple)), cofactors)
-    return matrixwise(out_bar) * cofactors
+    inverse = inv_ex_(x)[0]
+    if well_conditioned(x, inverse):
+        return matrixwise(out_bar * np.conjugate(out)) * adjoint(inverse)
+    return matrixwise(out_bar) * cofactors_(x)
 
 
-def adjugate_adjoint(x):
-    """The adjoint of the adjugate: ``conj(det) * adjoint(inverse)`` where there is an inverse."""
+def well_conditioned(x: Any, inverse: Any) -> bool:
+    """Whether products of inverses are exact to half the digits, for all of a batch."""
+    x, inverse = (getattr(m, "_array", m) for m in (x, inverse))
+    condition = np.abs(x).sum((-1, -2)) * np.abs(inverse).sum((-1, -2))
+    return bool(np.all(condition * math.sqrt(np.finfo(x.dtype).eps) < 1))
+
+
+def cofactors_forward(x):
     u, s, vh = svd_(x, False)
-    phase = np.conjugate(det_(u) * det_(vh))
     rest = others(s, (s.ndim - 1,))
-    return matrixwise(phase) * np.matmul(u * np.expand_dims(rest, -2), vh)
+    return matrixwise(phase(u, vh)) * np.matmul(u * np.expand_dims(rest, -2), vh)
+
+
+def cofactors_x(out_bar, x):
+    # The derivative of det(S + P) of second order in P, for a diagonal S: the sum over i != j of
+    # (P[i, i] * P[j, j] - P[i, j] * P[j, i]) times all s but the i-th and the j-th.
+    u, s, vh = svd_(x, False)
+    n = s.shape[-1]
+    number = np.arange(n)
+    left_out = (number[:, None, None] == number) | (number[:, None] == number)
+    wide = np.expand_dims(np.expand_dims(s, -2), -2)
+    rest = off_diagonal(np.prod(np.where(left_out, np.ones((), dtype_of(s)), wide), axis=-1))
+    turned = np.matmul(adjoint(u), np.matmul(out_bar, adjoint(vh)))
+    sums = np.matmul(rest, np.expand_dims(diagonal_copy(turned, 0, -2, -1), -1))
+    inner = diagonal_matrix(np.conjugate(sums[..., 0])) - adjoint(rest * turned)
+    return matrixwise(phase(u, vh)) * np.matmul(u, np.matmul(inner, vh))
+
+
+def phase(u: Any, vh: Any) -> Any:
+    """The conjugate of the sign of ``det(u @ s @ vh)``, or what it could be."""
+    return np.conjugate(det_(u) * det_(vh))
+
+
+#: The derivative of the determinant by its conjugate, from the singular values: exact for singular
+#: matrices too.
+cofactors_ = structural("cofactors", cofactors_forward, cofactors_x)
 
 
 def slogdet_forward(x):

@@ -18,6 +18,9 @@ from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.diagonals import tril_, triu_
 from tapegrad.rules.linalg import conjugate_transpose, is_complex
 
+#: Generalized ufuncs: inv, solve, det, slogdet, cholesky_lo, eigh_lo, eig, svd_s, lstsq, ...
+lapack: Any = np.linalg._umath_linalg
+
 
 @public(module="linalg", method=False)
 class LinAlgError(RuntimeError):

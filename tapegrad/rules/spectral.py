@@ -19,6 +19,7 @@ import numpy as np
 from tapegrad.primitive import public, structural
 from tapegrad.rules.conversion import real_
 from tapegrad.rules.diagonals import diagonal_copy
+from tapegrad.rules.linalg import is_complex
 from tapegrad.rules.matrices import (
     LinAlgError,
     adjoint,
@@ -28,7 +29,6 @@ from tapegrad.rules.matrices import (
     check_square,
     diagonal_matrix,
     dtype_of,
-    is_complex,
     lapack,
     off_diagonal,
     real_of,
@@ -86,14 +86,20 @@ def eigh_x(out_bar, out):
     return np.matmul(vectors, np.matmul(inner, turned))
 
 
+def eigvalsh_forward(x, upper):
+    return (lapack.eigvalsh_up if upper else lapack.eigvalsh_lo)(x)
+
+
 eigh_ = structural("linalg_eigh", eigh_forward, eigh_x, outputs=2, grad_name="LinalgEighBackward0")
+#: Without the vectors, which only the gradient needs: several times quicker.
+eigvalsh_ = structural("linalg_eigvalsh", eigvalsh_forward, None)
 
 
-def _hermitian(A: Any, uplo: str, name: str) -> Any:
+def _upper(A: Any, uplo: str, name: str) -> bool:
     check_square(A, name)
     if uplo.upper() not in ("L", "U"):
         raise RuntimeError(f"Expected UPLO argument to be 'L' or 'U', but got {uplo}")
-    return eigh_(A, uplo.upper() == "U")
+    return uplo.upper() == "U"
 
 
 @public(module="linalg", method=False, numpy=[np.linalg.eigh])
@@ -104,14 +110,15 @@ def eigh(A: Any, UPLO: str = "L") -> Any:
     are the columns of a unitary matrix, each up to its sign or phase.
     """
     return named("linalg_eigh", ("eigenvalues", "eigenvectors"))(
-        *_hermitian(A, UPLO, "linalg.eigh")
+        *eigh_(A, _upper(A, UPLO, "linalg.eigh"))
     )
 
 
 @public(module="linalg", method=False, numpy=[np.linalg.eigvalsh])
 def eigvalsh(A: Any, UPLO: str = "L") -> Any:
     """The eigenvalues of Hermitian matrices, as `eigh`."""
-    return _hermitian(A, UPLO, "linalg.eigvalsh")[0]
+    upper = _upper(A, UPLO, "linalg.eigvalsh")
+    return eigh_(A, upper)[0] if A.requires_grad else eigvalsh_(A, upper)
 
 
 # -- square matrices -------------------------------------------------------------------------------
@@ -143,14 +150,18 @@ def eig_x(out_bar, out, real):
     return real_(share, dtype_of(share)) if real else share
 
 
+def eigvals_forward(x):
+    return lapack.eigvals(x).astype(np.result_type(x.dtype, np.complex64), copy=False)
+
+
+eigvals_ = structural("linalg_eigvals", eigvals_forward, None)
 eig_ = structural("linalg_eig", eig_forward, eig_x, outputs=2, grad_name="LinalgEigBackward0")
 
 
-def _eigen(A: Any, name: str) -> Any:
+def _check_finite(A: Any, name: str) -> None:
     check_square(A, name)
     if not np.isfinite(A._array).all():
         raise RuntimeError("torch.linalg.eig: input tensor should not contain infs or NaNs.")
-    return eig_(A, not is_complex(A))
 
 
 @public(module="linalg", method=False, numpy=[np.linalg.eig])
@@ -160,13 +171,15 @@ def eig(A: Any) -> Any:
     The eigenvectors are columns of length 1, each up to its phase. Raises RuntimeError for inf and
     nan.
     """
-    return named("linalg_eig", ("eigenvalues", "eigenvectors"))(*_eigen(A, "linalg.eig"))
+    _check_finite(A, "linalg.eig")
+    return named("linalg_eig", ("eigenvalues", "eigenvectors"))(*eig_(A, not is_complex(A)))
 
 
 @public(module="linalg", method=False, numpy=[np.linalg.eigvals])
 def eigvals(A: Any) -> Any:
     """The eigenvalues of square matrices, complex, as `eig`."""
-    return _eigen(A, "linalg.eigvals")[0]
+    _check_finite(A, "linalg.eigvals")
+    return eig_(A, not is_complex(A))[0] if A.requires_grad else eigvals_(A)
 
 
 # -- singular values -------------------------------------------------------------------------------
@@ -212,10 +225,15 @@ def svd_x(out_bar, out):
     return share
 
 
+def svdvals_forward(x):
+    return lapack.svd(x)
+
+
+svdvals_ = structural("linalg_svdvals", svdvals_forward, None)
 svd_ = structural("linalg_svd", svd_forward, svd_x, outputs=3, grad_name="LinalgSvdBackward0")
 
 
-def _singular(A: Any, full: bool, name: str, driver: Any = None) -> Any:
+def _singular(A: Any, full: bool | None, name: str, driver: Any = None) -> Any:
     check_matrix(A, name)
     check_floating(A, name)
     if driver is not None:
@@ -223,7 +241,7 @@ def _singular(A: Any, full: bool, name: str, driver: Any = None) -> Any:
             f"torch.{name}: keyword argument `driver=` is only supported on CUDA inputs with "
             "cuSOLVER backend."
         )
-    out: Any = svd_(A, bool(full))
+    out: Any = (None, svdvals_(A), None) if full is None else svd_(A, full)
     if any_nan(out[1]._array[..., None]):
         raise LinAlgError(
             f"{name}: The algorithm failed to converge because the input matrix contained "
@@ -240,13 +258,15 @@ def linalg_svd(A: Any, full_matrices: bool = True, *, driver: Any = None) -> Any
     (..., n, n), of which only the first k columns (rows) have a gradient; else (..., m, k) and
     (..., k, n). S is (..., k), real. Raises LinAlgError for nan and inf.
     """
-    return named("linalg_svd", ("U", "S", "Vh"))(*_singular(A, full_matrices, "linalg.svd", driver))
+    return named("linalg_svd", ("U", "S", "Vh"))(
+        *_singular(A, bool(full_matrices), "linalg.svd", driver)
+    )
 
 
 @public(module="linalg", method=False, numpy=[np.linalg.svdvals])
 def svdvals(A: Any, *, driver: Any = None) -> Any:
     """The singular values of matrices (..., m, n), descending, as `svd`."""
-    return _singular(A, False, "linalg.svdvals", driver)[1]
+    return _singular(A, False if A.requires_grad else None, "linalg.svdvals", driver)[1]
 
 
 @public

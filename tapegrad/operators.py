@@ -179,7 +179,10 @@ _ufuncs: dict[Any, Primitive] = {}
 _REDUCTIONS = {np.add: "sum", np.maximum: "amax", np.minimum: "amin"}
 
 #: NumPy functions that have their arguments in torch's order, under other names.
-_IN_ORDER = {np.where, np.reshape, np.dot, np.outer, np.einsum, np.tensordot}
+_IN_ORDER = {
+    np.where, np.reshape, np.dot, np.outer, np.einsum, np.tensordot, np.kron, np.linalg.solve,
+    np.linalg.tensorsolve, np.linalg.matrix_power, np.linalg.norm,
+}  # fmt: skip
 
 #: NumPy's names of arguments, and torch's.
 RENAMED = {

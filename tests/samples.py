@@ -65,6 +65,40 @@ def in_place(change: Callable[[Any], Any]) -> Callable[..., Any]:
     return call
 
 
+L = tg.linalg
+
+
+def positive(x: Any) -> Any:
+    """A symmetric positive-definite matrix from any square one."""
+    return x @ x.mT + 2 * t(np.eye(x.shape[-1])).to(x.dtype)
+
+
+def regular(x: Any) -> Any:
+    """A matrix far from singular, with distinct eigenvalues, from any square one."""
+    return 0.3 * x + t(np.diag(np.arange(1.0, x.shape[-1] + 1))).to(x.dtype)
+
+
+def symmetric(x: Any) -> Any:
+    """A symmetric matrix with distinct eigenvalues from any square one."""
+    y = regular(x)
+    return y + y.mT
+
+
+def low_rank(x: Any) -> Any:
+    """A matrix of rank 2 from any of two columns."""
+    return x @ (x[:3] + 1.0).mT
+
+
+def lengths(x: Any) -> Any:
+    """The squares of absolute values of complex numbers."""
+    return x.real.square() + x.imag.square()
+
+
+def singular(x: Any) -> Any:
+    """A matrix of determinant 0, exactly, from any."""
+    return x * t([[1.0, 0.0, 1.0]] * 3).to(x.dtype)
+
+
 SAMPLES = [
     sample("sum", lambda x: x.sum(), (2, 3)),
     sample("sum", lambda x: x.sum(0), (2, 3)),
@@ -310,4 +344,75 @@ SAMPLES = [
     sample("mul", lambda x: x.renorm(2, 0, 1.0), (3, 4)),
     sample("view_as_complex", lambda x: tg.view_as_complex(x).imag, (3, 2)),
     sample("view_as_real", lambda x, y: tg.view_as_real(tg.complex(x, y)), (2, 3), (2, 3)),
+    sample("linalg_inv_ex", lambda x: L.inv(regular(x)), (2, 3, 3)),
+    sample("linalg_inv_ex", lambda x: L.matrix_power(regular(x), -3), (2, 2)),
+    sample("linalg_solve_ex", lambda x, y: L.solve(regular(x), y), (3, 3), (2, 3, 2)),
+    sample("linalg_solve_ex",
+      lambda x, y: L.solve(regular(x), y, left=False), (2, 3, 3), (2, 2, 3)),
+    sample("linalg_solve_ex", lambda x, y: L.solve(regular(x), y), (2, 3, 3), (2, 3)),
+    sample("linalg_solve_triangular",
+      lambda x, y: L.solve_triangular(regular(x), y, upper=True), (2, 3, 3), (3, 2)),
+    sample("linalg_solve_triangular", lambda x, y: L.solve_triangular(
+        x, y, upper=False, left=False, unitriangular=True), (3, 3), (2, 2, 3)),
+    sample("linalg_solve_triangular",
+      lambda x, y: tg.triangular_solve(y, regular(x), transpose=True)[0], (3, 3), (3, 2)),
+    sample("linalg_solve_triangular",
+      lambda x, y: tg.cholesky_solve(y, regular(x)), (3, 3), (3, 2)),
+    sample("linalg_solve_triangular", lambda x: tg.cholesky_inverse(regular(x), True), (3, 3)),
+    sample("linalg_cholesky_ex", lambda x: L.cholesky(positive(x)), (2, 3, 3)),
+    sample("linalg_cholesky_ex", lambda x: L.cholesky(positive(x), upper=True), (3, 3)),
+    sample("linalg_lu_factor_ex", lambda x: L.lu_factor(regular(x)).LU, (2, 3, 3)),
+    sample("linalg_lu_factor_ex", lambda x: L.lu(x).L, (4, 2)),
+    sample("linalg_lu_factor_ex", lambda x: L.lu(x).U * L.lu(x).L.sum(), (2, 4)),
+    sample("linalg_solve_triangular",
+      lambda x, y: L.lu_solve(*L.lu_factor(regular(x)), y, adjoint=True), (2, 3, 3), (3, 2)),
+    sample("linalg_qr", lambda x: L.qr(x).R, (2, 4, 2)),
+    sample("linalg_qr", lambda x: L.qr(x).Q, (3, 3)),
+    sample("linalg_qr", lambda x: tg.cat(L.qr(x), 1), (2, 4)),
+    sample("linalg_qr", lambda x: L.qr(x, "complete").Q, (2, 3)),
+    sample("linalg_qr", lambda x: L.qr(x, "r").R, (3, 2)),
+    sample("mm", L.householder_product, (4, 3), (2,)),
+    sample("mm", lambda x, y, z: tg.ormqr(x, y, z, False, True), (4, 3), (3,), (2, 4)),
+    sample("linalg_ldl_solve", lambda x: L.ldl_solve(
+        *L.ldl_factor(t([[1.0, 2.0], [2.0, 1.0]]).to(x.dtype)), x), (2, 3)),
+    sample("linalg_eigh", lambda x: L.eigvalsh(symmetric(x)), (2, 3, 3)),
+    sample("linalg_eigh", lambda x: L.eigh(symmetric(x), "U")[1].abs(), (3, 3)),
+    sample("linalg_eig", lambda x: L.eigvals(regular(x)).real, (2, 3, 3)),
+    sample("linalg_eig", lambda x: lengths(L.eig(x)[0]) * lengths(L.eig(x)[1]), (3, 3)),
+    sample("linalg_svd", lambda x: L.svdvals(x), (2, 3, 2)),
+    sample("linalg_svd", lambda x: L.svd(x)[0][:, :2].abs(), (3, 2)),
+    sample("linalg_svd", lambda x: L.svd(x, False)[2].abs() * L.svd(x, False)[1].sum(), (2, 4)),
+    sample("linalg_det", lambda x: L.det(x), (2, 3, 3)),
+    sample("linalg_det", lambda x: L.det(tg.stack([x, singular(x), x.T])), (3, 3)),
+    sample("cofactors", lambda x: L.det(singular(x)), (3, 3)),
+    sample("linalg_slogdet", lambda x: L.slogdet(x)[1], (2, 3, 3)),
+    sample("linalg_slogdet", lambda x: tg.logdet(regular(x)), (3, 3)),
+    sample("linalg_pinv", L.pinv, (2, 4, 2)),
+    sample("linalg_pinv", lambda x: L.pinv(low_rank(x), rtol=1e-5), (4, 2)),
+    sample("linalg_pinv", lambda x: L.pinv(symmetric(x), hermitian=True), (3, 3)),
+    sample("linalg_lstsq", lambda x, y: L.lstsq(x, y)[0], (4, 2), (4, 3)),
+    sample("linalg_lstsq", lambda x, y: L.lstsq(x, y, driver="gelsd")[1], (4, 2), (4, 3)),
+    sample("linalg_lstsq", lambda x, y: L.lstsq(x, y)[0], (2, 3), (2,)),
+    sample("matrix_exp", lambda x: x.matrix_exp(), (2, 3, 3)),
+    sample("matmul", lambda x: x.matrix_power(5), (2, 3, 3)),
+    sample("mm", lambda x, y, z: L.multi_dot([x, y, z]), (3,), (3, 4), (4, 2)),
+    sample("linalg_cross", L.cross, (2, 3), (1, 3)),
+    sample("linalg_cross", lambda x, y: tg.cross(x, y, 0), (3, 2), (3, 2)),
+    sample("mul", tg.kron, (2, 3), (2,)),
+    sample("mul", L.vecdot, (2, 3), (3,)),
+    sample("cat", lambda x: L.vander(x, N=4), (2, 3)),
+    sample("amax", lambda x: L.matrix_norm(x, 1), (2, 3, 2)),
+    sample("linalg_svd", lambda x: x.norm("nuc", (0, 1), keepdim=True), (3, 2)),
+    sample("linalg_svd", lambda x: L.norm(x, -2), (3, 2)),
+    sample("linalg_svd", lambda x: L.cond(x), (2, 3, 3)),
+    sample("linalg_inv_ex", lambda x: L.cond(regular(x), "fro"), (3, 3)),
+    sample("norm", lambda x, y: tg.dist(x, y, 3), (2, 3), (3,)),
+    sample("cdist", lambda x, y: tg.cdist(
+        x, y, compute_mode="use_mm_for_euclid_dist"), (2, 3, 2), (4, 2)),
+    sample("norm", lambda x, y: tg.cdist(x, y, 1.5), (3, 2), (2, 4, 2)),
+    sample("norm", lambda x: x.renorm(2, 0, 1.0), (3, 2)),
+    sample("sum", lambda x, y: tg.trapezoid(y, x), (3,), (2, 3)),
+    sample("cumsum", lambda x: tg.cumulative_trapezoid(x, dx=0.5, dim=0), (3, 2)),
+    sample("mm", lambda x: tg.cov(x, aweights=t([1.0, 2.0, 1.0]).to(x.dtype)), (2, 3)),
+    sample("mm", tg.corrcoef, (3, 4)),
 ]  # fmt: skip

@@ -159,6 +159,14 @@ def test_native_walk_is_the_python_walk(data):
     assert_same(both_ways(build, arrays))
 
 
+@native_only
+def test_a_column_that_was_a_row():
+    """Its last stride is that of a dimension of size 1: any number, however contiguous it is."""
+    row = np.linspace(0.5, 2.0, 12).reshape(3, 4)
+    assert_same(both_ways(lambda x: x[:1].transpose(0, 1).sin().sum(), [row]))
+    assert_same(both_ways(lambda x: x[1].unsqueeze(-1).sin().sum(), [row]))
+
+
 def apply_tanh(value):
     (tanh,) = [p for p in primitives if p.name == "tanh"]
     return apply(tanh, (value,))

@@ -24,7 +24,10 @@ INNER = {
     "nll_loss_backward", "reversed_cumsum", "folded", "alias", "normal", "bernoulli", "conv_weight",
     "placed", "taken", "resample_transposed", "embedding_dense", "segment_spread",
     "fft_weighted", "recurrence",
+    "cofactors",
 }  # fmt: skip
+#: Their rules say that there is no derivative.
+NOT_IMPLEMENTED = {"geqrf", "linalg_ldl_factor_ex"}
 
 
 def function_of(primitive):
@@ -131,9 +134,10 @@ def test_every_structural_primitive_has_a_sample():
         out = sample.call(*leaves)
         recorded |= {primitives[r[1]].name for r in tape.records if r[0] > before}
         del out
+    recorded |= INNER | NOT_IMPLEMENTED
     missing = [
         p.name
         for p in primitives
-        if not p.elementwise and differentiable(p) and p.name not in recorded | INNER
+        if not p.elementwise and differentiable(p) and p.name not in recorded
     ]
     assert not missing

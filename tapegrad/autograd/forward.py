@@ -115,7 +115,7 @@ def _push(start: int, seeds: dict[int | None, Any]) -> dict[int | None, Any]:
 
 def _plus(a: Any, b: Any) -> Any:
     if isinstance(a, tuple):
-        return tuple(_plus(x, y) for x, y in zip(a, b, strict=True))
+        return tuple(None if x is None else _plus(x, y) for x, y in zip(a, b, strict=True))
     return np.asarray(np.add(a, b))
 
 

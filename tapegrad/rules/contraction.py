@@ -248,7 +248,7 @@ def tensordot(a: Any, b: Any, dims: Any = 2, *, input: Any = None, axes: Any = N
         raise RuntimeError("both dimension lists should have same length")
     for p, q in zip(left, right, strict=True):
         n, m = a._spec.shape[wrap_axis(p, a.ndim)], b._spec.shape[wrap_axis(q, b.ndim)]
-        if n != m:
+        if n != m and n != 1 and m != 1:
             raise RuntimeError(
                 f"contracted dimensions need to match, but first has size {n} in dim {p} and "
                 f"second has size {m} in dim {q}"

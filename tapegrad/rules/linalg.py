@@ -112,7 +112,8 @@ def vector_matrix_y(out_bar, x):
 
 def folded_forward(x, y):
     # One product of matrices, where np.matmul would do one for each batch.
-    return x.reshape(-1, x.shape[-1]).dot(y).reshape(*x.shape[:-1], *y.shape[1:])
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    return rows.dot(y).reshape(*x.shape[:-1], *y.shape[1:])
 
 
 def folded_x(out_bar, y, x_shape):
@@ -122,7 +123,7 @@ def folded_x(out_bar, y, x_shape):
 
 
 def folded_y(out_bar, x, y_shape):
-    rows = np.reshape(x, (-1, x.shape[-1])) if x.size else np.reshape(x, (0, x.shape[-1]))
+    rows = np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
     if len(y_shape) == 1:
         return np.matmul(conjugate_transpose(rows), np.reshape(out_bar, (rows.shape[0],)))
     bars = np.reshape(out_bar, (rows.shape[0], y_shape[1]))
@@ -181,7 +182,7 @@ def _check_dtypes(x: Any, y: Any, names: str = "m1 and m2") -> None:
     )
 
 
-@public(numpy=[np.matmul, np.dot])
+@public(numpy=[np.matmul, np.dot], module=("", "linalg"))
 def matmul(input: Any, other: Any) -> Any:
     """The matrix product: of vectors, matrices, and batches of matrices, which broadcast.
 
@@ -338,18 +339,18 @@ def addmm_forward(x, y, z, beta, alpha):
 
 
 def addmm_x(out_bar, x_shape, beta):
-    share = out_bar if beta == 1 else out_bar * beta
+    share = out_bar if beta == 1 else out_bar * beta.conjugate()
     return fitted(share, x_shape)
 
 
 def addmm_y(out_bar, z, y_shape, alpha):
     share = matmul_x(out_bar, z, y_shape)
-    return share if alpha == 1 else share * alpha
+    return share if alpha == 1 else share * alpha.conjugate()
 
 
 def addmm_z(out_bar, y, z_shape, alpha):
     share = matmul_y(out_bar, y, z_shape)
-    return share if alpha == 1 else share * alpha
+    return share if alpha == 1 else share * alpha.conjugate()
 
 
 addmm_ = structural("addmm", addmm_forward, addmm_x, addmm_y, addmm_z)

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import Primitive, public, reduced_axes, select, structural, wrap_axis
+from tapegrad.primitive import Primitive, public, reduced_axes, select, structural
 from tapegrad.rules.arguments import DTYPE_NAMES, dtype_name, with_numpy_names
 from tapegrad.rules.reductions import count_of, kept, mean_, mean_forward, mean_x
-from tapegrad.rules.selection import where
 
 # -- variance --------------------------------------------------------------------------------------
 
@@ -251,49 +250,3 @@ def vector_norm_of(input: Any, p: float, dim: Any, keepdim: bool, dtype: Any = N
             "operation does not have an identity"
         )
     return Primitive.apply(norm_, (input,), (axes, bool(keepdim), p))
-
-
-@public
-@with_numpy_names
-def norm(
-    input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None
-) -> Any:
-    """The p-norm over ``dim`` (an int, several, or None: all); "fro" and None are 2.
-
-    The gradient where the norm is 0 is 0. Raises RuntimeError for integers, for a dtype that is
-    narrower than the input's, and for an infinite or negative norm of nothing.
-    """
-    if p == "nuc":
-        raise NotImplementedError("norm(p='nuc') is not supported")
-    if isinstance(p, str) and p != "fro":
-        raise RuntimeError(f"only valid string values are 'fro' and 'nuc', found {p}")
-    p = 2.0 if p == "fro" or p is None else float(p)
-    return vector_norm_of(input, p, dim, keepdim, dtype)
-
-
-@public(inplace=True)
-def renorm(input: Any, p: float, dim: int, maxnorm: float) -> Any:
-    """The parts along ``dim`` scaled down, where their p-norm exceeds ``maxnorm``, to that norm.
-
-    Raises RuntimeError for a p that isn't positive, a negative maxnorm, and fewer than 2 dims.
-    """
-    if p <= 0:
-        raise RuntimeError("renorm: non-positive-norm not supported")
-    if maxnorm < 0:
-        raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm}")
-    ndim = input._spec.ndim
-    if ndim < 2:
-        raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {ndim} dimensions")
-    axis = wrap_axis(dim, ndim)
-    size = vector_norm_of(input, p, [d for d in range(ndim) if d != axis], True)
-    # The 1e-7 is torch's.
-    scale = where(size > maxnorm, maxnorm / (size + 1e-7), 1.0)
-    return input * scale.to(size.dtype)
-
-
-@public(module="linalg", method=False)
-def vector_norm(
-    x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
-) -> Any:
-    """The ``ord``-norm over ``dim`` (None: all), as `tapegrad.norm`."""
-    return vector_norm_of(x, float(ord), dim, keepdim, dtype)

@@ -41,6 +41,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    strategies = import_module("tapegrad.testing.strategies")  # which says so if it's not there
     if name == "strategies":
-        return import_module("tapegrad.testing.strategies")
+        return strategies
     return import_module("tapegrad.testing.properties").given_gradient

@@ -115,7 +115,8 @@ class Check:
                     stacklevel=4,
                 )
             array = x._array
-            if any(step == 0 and size > 1 for step, size in zip(array.strides, array.shape)):
+            steps = zip(array.strides, array.shape)
+            if array.size and any(step == 0 and size > 1 for step, size in steps):
                 raise RuntimeError(
                     f"The {i}th input has a dimension with stride 0. gradcheck only supports "
                     "inputs that are non-overlapping to be able to compute the numerical gradients "

@@ -20,7 +20,7 @@ import numpy as np
 from tapegrad.modes import enable_grad, modes
 from tapegrad.primitive import Primitive, primitives
 from tapegrad.recording import wrap
-from tapegrad.replay import Replay, contribution, environment
+from tapegrad.replay import Replay, check_saved, contribution, environment
 from tapegrad.spec import specs
 from tapegrad.tape import CODE, INPUTS, PARAMS, PLACE, SPEC, Record, arity, tape
 from tapegrad.tensor import Tensor, from_array, place_of
@@ -104,6 +104,7 @@ def _push(start: int, seeds: dict[int | None, Any]) -> dict[int | None, Any]:
             for i, place in enumerate(record[INPUTS : INPUTS + n]):
                 if place is None or place not in dots:
                     continue
+                check_saved(record)
                 dot = _out_dot(record, i, dots[place])
                 total = dot if total is None else _plus(total, dot)
             if total is not None:

@@ -15,7 +15,7 @@ import numpy as np
 from tapegrad.autograd.differences import as_tuple
 from tapegrad.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from tapegrad.tensor import Tensor, from_array
-from tapegrad.testing.strategies import broadcastable_tensors, tensors
+from tapegrad.testing.strategies import broadcastable_shapes, broadcastable_tensors, tensors
 
 __all__ = ["given_gradient"]
 
@@ -47,8 +47,8 @@ def given_gradient(
 
     Args:
         domains: a strategy for each argument, in order, or a shape, or a value to hold it at. By
-            default the arguments that have no default value are float64 Tensors whose shapes
-            broadcast, with values that differ, away from the usual kinks.
+            default the arguments that have no default value are float64 Tensors of up to two
+            dimensions, whose shapes broadcast, with values that differ, away from usual kinks.
         named_domains: the same, by the argument's name.
         order: 2 checks second derivatives too.
         forward: whether to check forward mode too.
@@ -121,7 +121,8 @@ def _domains(
     given = dict(zip(names, domains, strict=True)) | named
     free = [p for p in parameters if p.default is p.empty and p.name not in given]
     free = [p for p in free if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    group = st.shared(broadcastable_tensors(len(free) or 1, unique=True), key=object())
+    shapes = broadcastable_shapes(len(free) or 1, max_dims=2)
+    group = st.shared(broadcastable_tensors(len(free), shapes=shapes, unique=True), key=object())
     drawn = {name: _strategy(domain) for name, domain in given.items()}
     for i, p in enumerate(free):
         drawn[p.name] = group.map(operator.itemgetter(i))

@@ -348,7 +348,8 @@ def _uncast(x: Any, spec: int) -> Any:
     """A saved Tensor that had been cast, as the cast of the Tensor that is at its place."""
     if x is None or x._array.dtype == specs[spec].dtype or x._place is None:
         return x
-    dtype, x._array = x._array.dtype, x._array.astype(specs[spec].dtype)
+    narrow, dtype = specs[spec].dtype, x._array.dtype
+    x._array = (x._array if narrow.kind == "c" else x._array.real).astype(narrow)
     x._spec = specs[spec]
     return cast(x, dtype, x._array.dtype)
 

@@ -39,6 +39,8 @@ COMPLEX = {
     "to real": (lambda z: z.abs() + z.real, ([1 + 2j, 0.5 - 1j],)),
     "several": (lambda z, w: (z * w, (z + w).imag), ([1 + 2j], [0.5 - 1j])),
     "0-d": (lambda z: z * z, (1 + 2j,)),
+    "sign and angle": (lambda z: z.sgn() * z.angle(), ([1 + 2j, 0.5 - 1j],)),
+    "matrices": (lambda z, w: z @ w.conj(), ([[1 + 2j, 1j]], [[0.5 - 1j], [2 + 0j]])),
 }
 
 
@@ -58,12 +60,12 @@ def test_right(name, fast_mode) -> None:
 def test_right_complex(name, fast_mode) -> None:
     function, data = COMPLEX[name]
     inputs = tuple(leaf(values, tg.complex128) for values in data)
-    assert gradcheck(function, inputs, fast_mode=fast_mode)
-    assert gradgradcheck(function, inputs, fast_mode=fast_mode)
+    assert gradcheck(function, inputs, fast_mode=fast_mode, check_forward_ad=True)
+    assert gradgradcheck(function, inputs, fast_mode=fast_mode, check_fwd_over_rev=True)
 
 
 def test_complex_from_real() -> None:
-    assert gradcheck(lambda x: x * (1 + 2j), leaf([1.0, 2.0]))
+    assert gradcheck(lambda x: x * (1 + 2j), leaf([1.0, 2.0]), check_forward_ad=True)
 
 
 def test_strides_and_what_else_is_passed() -> None:
@@ -312,8 +314,6 @@ def verdict(torch, dtype, name, options):
 @pytest.mark.parametrize(("dtype", "name"), CASES)
 def test_as_torch(dtype, name, options):
     torch = pytest.importorskip("torch")
-    if dtype == "complex128":
-        options = {**options, "check_forward_ad": False}
     assert verdict(tg, dtype, name, options) == verdict(torch, dtype, name, options)
 
 

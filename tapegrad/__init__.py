@@ -65,6 +65,16 @@ from tapegrad.tensor import Tensor
 __version__ = "0.1.0"
 
 
+_ON_DEMAND = ("testing",)  # few programs need these
+
+
+def __getattr__(name: str) -> _Any:
+    """Modules that are loaded when they are asked for."""
+    if name in _ON_DEMAND:
+        return _import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def result_type(tensor1: _Any, tensor2: _Any) -> dtypes.dtype:
     """The dtype in which an operation on two Tensors or numbers computes."""
     return dtypes.result_type(*map(_described, (tensor1, tensor2)))

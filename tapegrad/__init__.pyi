@@ -20,6 +20,7 @@ from tapegrad import fft as fft
 from tapegrad import func as func
 from tapegrad import random as random
 from tapegrad import signal as signal
+from tapegrad import testing as testing
 from tapegrad.dtypes import device as device
 from tapegrad.dtypes import dtype as dtype
 from tapegrad.dtypes import finfo as finfo

@@ -31,7 +31,7 @@ def in_place(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         check_writable(self)
         source = self
-        if modes.grad and self._place is not None:
+        if modes.grad and any(map(_is_recorded, (self, *args, *kwargs.values()))):
             # The record may save the old value, which is about to be overwritten.
             source = wrap(self._array.copy(), place_of(self))
         result = function(source, *args, **kwargs)
@@ -42,6 +42,10 @@ def in_place(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"`{function.__name__}`, in place. Returns the Tensor itself."
     return method
+
+
+def _is_recorded(value: Any) -> bool:
+    return isinstance(value, Tensor) and value._place is not None
 
 
 def check_writable(target: Tensor) -> None:

@@ -19,6 +19,7 @@ LAYERS = (
     ("assignment", "conversion", "operators"),
     ("creation", "factory", "alike", "ranges", "legacy", "sampling", "filling", "methods"),
     ("fft", "func", "signal"),
+    ("testing",),
     ("__init__", "demo"),
 )
 LAYER_OF = {name: height for height, names in enumerate(LAYERS) for name in names}

@@ -22,7 +22,7 @@ def outputs(notebook):
             printed = "".join(out.get("text", "") for out in cell.outputs)
             assert not any(out.output_type == "error" for out in cell.outputs)
             printed = re.sub(r"0x[0-9a-f]+", "0x...", printed)
-            texts.append(re.sub(r"\d+\.\d{4}", "#.####", printed))
+            texts.append(re.sub(r"\d+\.\d{4,}", "#.####", printed))
     return texts
 
 

@@ -288,3 +288,30 @@ def test_as_torch(expression):
         names = {"x": module.ones(2, requires_grad=True), "s": module.tensor(3.14159)}
         both.append(outcome(module, expression, **names))
     assert both[0] == both[1]
+
+
+@pytest.mark.parametrize("view", [False, True])
+def test_in_place_with_an_operand_alone_that_requires_grad(view):
+    """The old value is kept for the operand's gradient, as torch keeps it."""
+    v = tg.tensor([0.5, 0.25], requires_grad=True)
+
+    def scaled(v):
+        y = tg.tensor([[2.0, 3.0], [4.0, 5.0]])
+        (y[0] if view else y).mul_(v)
+        return y
+
+    scaled(v).sum().backward()
+    assert v.grad.tolist() == ([2.0, 3.0] if view else [6.0, 8.0])
+    _, dot = tg.func.jvp(scaled, (v.detach(),), (tg.ones(2),))
+    assert dot.tolist() == [[2.0, 3.0], [0.0, 0.0] if view else [4.0, 5.0]]
+
+
+def test_forward_mode_refuses_a_saved_value_that_has_changed():
+    def spoilt(v):
+        y = tg.ones(2)
+        out = y * v
+        y.zero_()
+        return out
+
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        tg.func.jvp(spoilt, (tg.ones(2),), (tg.ones(2),))

@@ -186,7 +186,7 @@ def _result(function: Any) -> str:
 def package_stub() -> str:
     """tapegrad/__init__.pyi."""
     functions, others = [], []
-    for name in sorted(set(tapegrad.__all__)):
+    for name in sorted({*tapegrad.__all__, *tapegrad._ON_DEMAND}):
         value = getattr(tapegrad, name, None)
         if isinstance(value, ModuleType) and value.__spec__ is not None:
             others.append(f"from tapegrad import {name} as {name}")

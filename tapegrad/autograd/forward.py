@@ -20,7 +20,7 @@ import numpy as np
 from tapegrad.modes import enable_grad, modes
 from tapegrad.primitive import Primitive, primitives
 from tapegrad.recording import wrap
-from tapegrad.replay import Replay, contribution, environment
+from tapegrad.replay import Replay, check_saved, contribution, environment
 from tapegrad.spec import specs
 from tapegrad.tape import CODE, INPUTS, PARAMS, PLACE, SPEC, Record, arity, tape
 from tapegrad.tensor import Tensor, from_array, place_of
@@ -104,8 +104,10 @@ def _push(start: int, seeds: dict[int | None, Any]) -> dict[int | None, Any]:
             for i, place in enumerate(record[INPUTS : INPUTS + n]):
                 if place is None or place not in dots:
                     continue
+                check_saved(record)
                 dot = _out_dot(record, i, dots[place])
-                total = dot if total is None else _plus(total, dot)
+                if dot is not None:
+                    total = dot if total is None else _plus(total, dot)
             if total is not None:
                 dots[record[PLACE]] = total
     finally:
@@ -123,14 +125,19 @@ def _out_dot(record: Record, i: int, x_dot: Any) -> Any:
     primitive = primitives[record[CODE]]
     if primitive.name == "output":
         return x_dot[record[PARAMS][0]]
-    if primitive.elementwise:
+    rule = primitive.bound[i] if primitive.arity >= 0 else primitive.bound[0]
+    if rule is None:
+        return None
+    # A rule that isn't a partial may be that of a function which isn't holomorphic, such as abs.
+    if primitive.elementwise and (rule.partial or x_dot.dtype.kind != "c"):
         spec = specs[record[SPEC]]
-        # The same formula as the adjoint's: an elementwise derivative is its own transpose.
-        wide = np.broadcast_to(x_dot.astype(spec.dtype, copy=False), spec.shape)
+        # The adjoint's formula, but for the conjugate: an elementwise derivative is its own
+        # transpose, and conj(conj(partial) * conj(x_dot)) is partial * x_dot.
+        conj: Any = np.conjugate if spec.is_complex else np.asarray
+        wide = conj(np.broadcast_to(x_dot.astype(spec.dtype, copy=False), spec.shape))
         unmixed = (*record[:PARAMS], None, *record[INPUTS:])
-        return contribution(
-            primitive, unmixed, i, environment(primitive, record, primitive.arity, wide, None)
-        )
+        values = environment(primitive, record, primitive.arity, np.asarray(wide), None)
+        return np.asarray(conj(contribution(primitive, unmixed, i, values)))
     return _double_vjp(primitive, record, i, x_dot)
 
 

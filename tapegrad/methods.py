@@ -18,17 +18,17 @@ from tapegrad.autograd.hooks import (
     retains_grad,
 )
 from tapegrad.primitive import wrap_axis
-from tapegrad.recording import wrap
 from tapegrad.rules.conversion import clone_contiguous
 from tapegrad.size import Size
 from tapegrad.storage import owner
-from tapegrad.tensor import Tensor, view_of
+from tapegrad.tensor import Tensor, detached, view_of
 
 __all__ = [
     "detach",
     "detach_",
     "is_complex",
     "is_floating_point",
+    "is_inference",
     "is_nonzero",
     "is_tensor",
     "numel",
@@ -40,7 +40,7 @@ __all__ = [
 
 def detach(input: Tensor) -> Tensor:
     """A Tensor over the same memory that is not recorded."""
-    return wrap(input._array)
+    return detached(input, input._array)
 
 
 def detach_(input: Tensor) -> Tensor:
@@ -213,9 +213,9 @@ def is_same_size(input: Tensor, other: Tensor) -> bool:
     return input._spec.shape == other._spec.shape
 
 
-def is_inference(self: Tensor) -> bool:
+def is_inference(input: Tensor) -> bool:
     """Whether it was made in inference mode."""
-    return self._spec.special and getattr(self, "_extra", None) == "inference"
+    return _checked("is_inference", input)._spec.inference
 
 
 def is_set_to(input: Tensor, tensor: Tensor) -> bool:

@@ -28,8 +28,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _ThreadModes(threading.local):
+    """``paused``: nothing is recorded, and nothing marked as made in inference mode."""
+
     grad = True
     inference = False
+    paused = False
 
 
 class Switch:
@@ -58,6 +61,7 @@ def set_modes(grad: bool, inference: bool) -> None:
     with _lock:
         modes.grad = grad
         modes.inference = inference
+        modes.paused = not grad and not inference
         _other.discard(threading.get_ident())
         if _other:  # a thread may have ended in another mode
             _other.intersection_update(t.ident or 0 for t in threading.enumerate())

@@ -46,8 +46,10 @@ DUNDERS = {
 }
 #: Those without.
 COMPARISONS = {"eq": "eq", "ne": "ne", "lt": "lt", "le": "le", "gt": "gt", "ge": "ge"}
-UNARY_DUNDERS = {"neg": "neg", "abs": "abs", "invert": "bitwise_not", "pos": "positive"}
+UNARY_DUNDERS = {"neg": "neg", "abs": "abs", "pos": "positive"}
 COMMUTATIVE = {"add", "mul", "and", "or", "xor"}
+#: The primitives of ``number - x`` and ``number / x``, whose derivatives have names of their own.
+REFLECTED = {"sub": "sub_from", "div": "div_into"}
 
 
 def _function(primitive: Primitive) -> Callable[..., Any]:
@@ -103,19 +105,27 @@ def _install_dunders() -> None:
     """Attach Python's operators.
 
     The primitive itself serves where there is one of that name, since its path is the shortest; a
-    public function otherwise, such as ``matmul``.
+    public function otherwise, such as ``matmul``, or ``remainder``, which has to choose one of two.
     """
-    by_name = {p.name: p for p in primitives if p.elementwise}
+    by_name: dict[str, Primitive | None] = {}
+    for p in primitives:
+        if p.arity == 2 and p.elementwise:
+            by_name[p.name] = None if p.name in by_name else p
     for dunder, name in DUNDERS.items():
         primitive = by_name.get(name)
-        if primitive is not None and primitive.fast is not None:
-            function, reflected = primitive.fast, binary(primitive, reflected=True)
-        else:
+        if primitive is None:
             function, reflected = functions[name], _swapped(functions[name])
+        else:
+            function = binary(primitive, operator=True)
+            other = by_name.get(REFLECTED.get(name, name)) or primitive
+            reflected = binary(other, operator=True, reflected=True)
         setattr(Tensor, f"__{dunder}__", function)
         setattr(Tensor, f"__r{dunder}__", function if dunder in COMMUTATIVE else reflected)
         setattr(Tensor, f"__i{dunder}__", in_place(function, name))
-    for dunder, name in {**COMPARISONS, **UNARY_DUNDERS}.items():
+    for dunder, name in COMPARISONS.items():
+        compare = next(p for p in primitives if p.name == name)
+        setattr(Tensor, f"__{dunder}__", binary(compare, operator=True))
+    for dunder, name in UNARY_DUNDERS.items():
         setattr(Tensor, f"__{dunder}__", functions[name])
 
 

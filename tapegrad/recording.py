@@ -20,8 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad import dtypes
 from tapegrad.modes import modes, switch
+from tapegrad.operands import (
+    as_function,
+    as_operator,
+    check_broadcast,
+    check_inference,
+    not_implemented,
+    promoted,
+)
 from tapegrad.primitive import Primitive, structural
 from tapegrad.spec import Spec, spec_of
 from tapegrad.tape import tape
@@ -48,11 +55,16 @@ def apply(primitive: Primitive, inputs: tuple[Any, ...], params: tuple[Any, ...]
     arrays, places, shapes = [], [], []
     mask, bit = 0, 1
     nbytes = 0
+    special = False
     for tensor in inputs:
         if type(tensor) is not Tensor:
             tensor = as_tensor_input(tensor)
         spec = tensor._spec
-        place = place_of(tensor) if spec.special else tensor._place
+        if spec.special:
+            special = True
+            place = place_of(tensor)
+        else:
+            place = tensor._place
         if place is not None:
             mask |= bit
         bit += bit
@@ -73,10 +85,14 @@ def apply(primitive: Primitive, inputs: tuple[Any, ...], params: tuple[Any, ...]
             dropped, pick = plan
             for i in dropped:
                 places[i] = None
-            serial = out._place = _next_serial()
             saved = pick((None, *arrays, array))
+            if special:
+                check_inference(inputs, saved)
+            serial = out._place = _next_serial()
             fields = (serial, primitive.code, spec.number, (*params, *shapes))
             tape.append((*fields, *places, *saved), nbytes + spec.nbytes)
+    elif not switch.plain and modes.inference:
+        out._spec = spec.as_inference
     if primitive.view:
         base = inputs[0]
         _mark_view(out, primitive, base if isinstance(base, Tensor) else tensor, params)
@@ -84,7 +100,11 @@ def apply(primitive: Primitive, inputs: tuple[Any, ...], params: tuple[Any, ...]
 
 
 def _elementwise(primitive: Primitive, inputs: tuple[Any, ...]) -> Tensor:
-    tensors, arrays, mixed = _promoted(primitive, inputs)
+    if primitive.check is not None:
+        primitive.check(*inputs)
+    tensors, arrays, mixed = promoted(primitive, inputs)
+    if arrays[-1].dtype.kind in primitive.refuses:
+        raise not_implemented(primitive, arrays[-1])
     array = _compute(primitive, arrays)
     if mixed is None:
         for a in arrays:
@@ -94,7 +114,11 @@ def _elementwise(primitive: Primitive, inputs: tuple[Any, ...]) -> Tensor:
     out = new(Tensor)
     out._array = array
     spec = out._spec = spec_of(array)
-    out._place = record(primitive, tensors, arrays, mixed, spec, array) if modes.grad else None
+    out._place = None
+    if modes.grad:
+        out._place = record(primitive, tensors, arrays, mixed, spec, array)
+    elif modes.inference:
+        out._spec = spec.as_inference
     return out
 
 
@@ -128,8 +152,13 @@ def record(
     mask = 0
     bit = 1
     nbytes = spec.nbytes
+    special = False
     for tensor in tensors:
-        place = place_of(tensor) if tensor._spec.special else tensor._place
+        if tensor._spec.special:
+            special = True
+            place = place_of(tensor)
+        else:
+            place = tensor._place
         if place is not None:
             mask |= bit
         bit += bit
@@ -151,6 +180,8 @@ def record(
         saved = pick((None, *arrays, array))
     if primitive.outputs == 1 and not spec.differentiable:
         return None
+    if special:
+        check_inference(tensors, saved)
     if not primitive.elementwise:
         shapes = [tensor._spec.shape for tensor in tensors]
         params = (*params, tuple(shapes)) if primitive.arity < 0 else (*params, *shapes)
@@ -176,87 +207,13 @@ def _compute(primitive: Primitive, arrays: tuple[np.ndarray, ...]) -> np.ndarray
     try:
         array = _quietly(primitive.forward, arrays)
     except ValueError:
-        _check_broadcast(arrays)
+        check_broadcast(arrays)
         raise
+    except TypeError as error:
+        if "not supported for the input types" not in str(error):
+            raise
+        raise not_implemented(primitive, arrays[-1]) from None
     return array if type(array) is np.ndarray else np.asarray(array)
-
-
-def _check_broadcast(arrays: tuple[np.ndarray, ...]) -> None:
-    """Raise torch's error if the shapes don't broadcast."""
-    for a in arrays:
-        for b in arrays:
-            for k in range(1, min(a.ndim, b.ndim) + 1):
-                m, n = a.shape[-k], b.shape[-k]
-                if m != n and m != 1 and n != 1:
-                    dim = max(a.ndim, b.ndim) - k
-                    raise RuntimeError(
-                        f"The size of tensor a ({m}) must match the size of tensor b ({n}) at "
-                        f"non-singleton dimension {dim}"
-                    )
-
-
-_NUMBERS = (bool, int, float, complex)
-_promotions: dict[Any, np.dtype[Any]] = {}
-
-
-def _promoted(
-    primitive: Primitive, inputs: tuple[Any, ...]
-) -> tuple[tuple[Tensor, ...], tuple[np.ndarray, ...], tuple[int, ...] | None]:
-    """The inputs as Tensors, and their arrays in the dtype in which torch computes.
-
-    Third, if an array had to be cast, the specs that the inputs had.
-    """
-    first = inputs[0]
-    if type(first) is Tensor and first._spec.dtype.kind in "fc" and not primitive.condition:
-        # Real or complex Tensors of one dtype: nothing to promote.
-        dtype = first._spec.dtype
-        for x in inputs:
-            if type(x) is not Tensor or x._spec.dtype is not dtype:
-                break
-        else:
-            return inputs, tuple([x._array for x in inputs]), None
-    tensors = [x if isinstance(x, Tensor) else as_tensor_input(x, number=True) for x in inputs]
-    start = 1 if primitive.condition else 0
-    key = tuple(
-        [
-            (t._spec.dtype, 2 if type(x) in _NUMBERS else 1 if t._spec.ndim == 0 else 0)
-            for t, x in zip(tensors[start:], inputs[start:], strict=True)
-        ]
-    )
-    full_key = (key, primitive.floating, dtypes.get_default_dtype())
-    wanted = _promotions.get(full_key)
-    if wanted is None:
-        wanted = _promotions[full_key] = _promotion(key, primitive.floating)
-    arrays = []
-    mixed = False
-    for i, tensor in enumerate(tensors):
-        array = tensor._array
-        if i < start:
-            if array.dtype != np.bool_:
-                raise RuntimeError(
-                    f"{primitive.name} expected condition to be a boolean tensor, but got a tensor "
-                    f"with dtype {tensor.dtype}"
-                )
-        elif array.dtype != wanted:
-            if tensor is inputs[i] or isinstance(inputs[i], np.ndarray):
-                array = array.astype(wanted)
-            else:
-                array = np.array(inputs[i]).astype(
-                    wanted
-                )  # a number, whose own dtype is the default one
-            mixed = mixed or tensor._place is not None
-        arrays.append(array)
-    specs = tuple(t._spec.number for t in tensors) if mixed else None
-    return tuple(tensors), tuple(arrays), specs
-
-
-def _promotion(key: Any, floating: bool) -> np.dtype[Any]:
-    categories: tuple[dtypes.Category, ...] = ("tensor", "scalar", "number")
-    operands = [(dtypes.from_numpy(d), categories[c]) for d, c in key]
-    result = dtypes.result_type(*operands)
-    if floating and not (result.is_floating_point or result.is_complex):
-        result = dtypes.get_default_dtype()
-    return result.numpy
 
 
 # -- several outputs -------------------------------------------------------------------------------
@@ -311,6 +268,8 @@ def wrap(array: np.ndarray, place: int | None = None) -> Tensor:
     out._array = array
     out._spec = spec_of(array)
     out._place = place
+    if not switch.plain and modes.inference:
+        out._spec = out._spec.as_inference
     return out
 
 
@@ -318,8 +277,12 @@ def _mark_view(out: Tensor, primitive: Primitive, base: Tensor, params: tuple[An
     array = out._array
     if array is not base._array and array.base is None:
         return  # such as a reshape that had to copy
+    if base._spec.inference:
+        out._spec = out._spec.as_inference
+        return
     out._extra = View(base, primitive, params, modes.grad)
-    out._spec = out._spec.as_special
+    spec = out._spec  # in inference mode a view of what wasn't made there isn't marked
+    out._spec = (spec_of(array) if spec.inference else spec).as_special
 
 
 # -- the common case, written out ------------------------------------------------------------------
@@ -350,7 +313,7 @@ def unary(primitive: Primitive) -> Callable[[Any], Any]:
         if type(input) is Tensor:
             spec = input._spec
             recording = switch.plain
-            if spec.plain and recorded and (recording or not modes.grad):
+            if spec.plain and recorded and (recording or modes.paused):
                 x = input._array
                 try:
                     y = forward(x) if spec.ndim else forward_scalar(x)
@@ -378,17 +341,28 @@ def unary(primitive: Primitive) -> Callable[[Any], Any]:
                 if serial > switch.limit:
                     tape.sweep()
                 return out
-        return apply(primitive, (input,))
+            return apply(primitive, (input,))
+        return as_function(primitive, (input,))
 
     return op
 
 
-def binary(primitive: Primitive, reflected: bool = False) -> Callable[[Any, Any], Any]:
-    """The function of an elementwise primitive of two inputs (``reflected``: with them swapped)."""
+def binary(
+    primitive: Primitive, *, operator: bool = False, reflected: bool = False
+) -> Callable[[Any, Any], Any]:
+    """The function of an elementwise primitive of two inputs.
+
+    ``operator``: for Python's operators; ``reflected``: with the operands swapped.
+    """
+    unusual = as_operator if operator else as_function
+    numbers = operator or "y" in primitive.numbers
     if primitive.bound == (None, None):
         # The short path is for results of the inputs' dtype, and comparisons give bools.
         def compare(input: Any, other: Any) -> Any:
-            return apply(primitive, (other, input) if reflected else (input, other))
+            inputs = (other, input) if reflected else (input, other)
+            if type(input) is Tensor and type(other) is Tensor:
+                return _elementwise(primitive, inputs)
+            return unusual(primitive, inputs)
 
         return compare
     forward = primitive.forward
@@ -403,7 +377,7 @@ def binary(primitive: Primitive, reflected: bool = False) -> Callable[[Any, Any]
         if type(input) is Tensor:
             spec = input._spec
             recording = switch.plain
-            if spec.plain and (recording or not modes.grad):
+            if spec.plain and (recording or modes.paused):
                 x = input._array
                 kind = type(other)
                 if kind is Tensor:
@@ -411,13 +385,13 @@ def binary(primitive: Primitive, reflected: bool = False) -> Callable[[Any, Any]
                         return apply(primitive, (input, other))
                     y = other._array
                     y_place = other._place
-                elif kind is float or kind is int:
+                elif (kind is float or kind is int) and numbers:
                     y = spec.constants.get(other)
                     if y is None:
                         y = spec.constant(other)
                     y_place = None
                 else:
-                    return apply(primitive, (input, other))
+                    return unusual(primitive, (input, other))
                 try:
                     z = forward(x, y) if spec.ndim else forward_scalar(x, y)
                 except (FloatingPointError, RuntimeWarning):
@@ -451,7 +425,9 @@ def binary(primitive: Primitive, reflected: bool = False) -> Callable[[Any, Any]
                 if serial > switch.limit:
                     tape.sweep()
                 return out
-        return apply(primitive, (input, other))
+            if type(other) is Tensor:
+                return apply(primitive, (input, other))
+        return unusual(primitive, (input, other))
 
     if not reflected:
         return op
@@ -461,7 +437,7 @@ def binary(primitive: Primitive, reflected: bool = False) -> Callable[[Any, Any]
         if type(input) is Tensor and (kind is float or kind is int):
             spec = input._spec
             recording = switch.plain
-            if spec.plain and (recording or not modes.grad):
+            if spec.plain and (recording or modes.paused):
                 y = input._array
                 x = spec.constants.get(other)
                 if x is None:
@@ -485,7 +461,7 @@ def binary(primitive: Primitive, reflected: bool = False) -> Callable[[Any, Any]
                 if serial > switch.limit:
                     tape.sweep()
                 return out
-        return apply(primitive, (other, input))
+        return unusual(primitive, (other, input))
 
     return reflected_op
 

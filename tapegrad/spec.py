@@ -29,10 +29,13 @@ class Spec:
     """A shape and a dtype. Never made directly: `spec_of` gives the one of its kind."""
 
     __slots__ = (
+        "_as_inference",
         "as_special",
         "constants",
+        "detached",
         "differentiable",
         "dtype",
+        "inference",
         "is_complex",
         "nbytes",
         "ndim",
@@ -43,7 +46,13 @@ class Spec:
         "special",
     )
 
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], special: bool) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        special: bool = False,
+        inference: bool = False,
+    ) -> None:
         self.shape = shape
         self.dtype = dtype
         self.ndim = len(shape)
@@ -55,11 +64,28 @@ class Spec:
         #: moved.
         self.special = special
         self.as_special: Spec = self
+        #: Marks Tensors that were made in inference mode, which are special as well.
+        self.inference = inference
+        self._as_inference = self if inference else None
+        #: That of a Tensor over the same memory that is nothing else.
+        self.detached: Spec = self
         #: The short recording path serves real floating arrays that are small and not special.
         self.plain = not special and dtype.char in "fd" and self.nbytes <= SMALL_BYTES
         self.constants: dict[float, np.ndarray] = _constants.setdefault(dtype, {})
         self.number = len(specs)
         specs.append(self)
+
+    @property
+    def as_inference(self) -> Spec:
+        """The spec of that shape and dtype for Tensors made in inference mode."""
+        made = self.detached._as_inference
+        if made is None:
+            with _lock:
+                made = self.detached._as_inference
+                if made is None:
+                    made = Spec(self.shape, self.dtype, special=True, inference=True)
+                    self.detached._as_inference = made
+        return made
 
     def constant(self, value: float) -> np.ndarray:
         """A Python number as a 0-d array of this dtype; small sets of numbers are kept."""
@@ -97,7 +123,8 @@ def _new(key: tuple[tuple[int, ...], Any]) -> Spec:
     with _lock:
         spec = _table.get(key)
         if spec is None:
-            spec = Spec(key[0], key[1], special=False)
+            spec = Spec(key[0], key[1])
             spec.as_special = Spec(key[0], key[1], special=True)
+            spec.as_special.detached = spec
             _table[key] = spec
         return spec

@@ -13,7 +13,7 @@ LAYERS = (
     ("printing", "primitive", "spec"),
     ("broadcast", "tape", "wengert"),
     ("kernels", "replay"),
-    ("tensor", "fromdata", "recording", "autograd.graph", "autograd.hooks"),
+    ("tensor", "fromdata", "operands", "recording", "autograd.graph", "autograd.hooks"),
     ("rules",),
     ("autograd", "inplace"),
     ("assignment", "conversion", "operators"),

@@ -64,7 +64,9 @@ KNOWN = {
     "_Any": "Any", "dtype": "dtypes.dtype", "device": "dtypes.device", "layout": "layouts.layout",
 }  # fmt: skip
 #: The slots of `View` that aren't its constructor's arguments.
-VIEW = {"root": "Tensor", "root_place": "_int | None"}
+VIEW = {
+    "inference": "_bool", "root": "Tensor", "root_place": "_int | None", "several": "_bool"
+}  # fmt: skip
 NAME = re.compile(r"[A-Za-z_][\w.]*")
 OPERANDS = {"input", "other", "exponent"}
 ELEMENTWISE = {

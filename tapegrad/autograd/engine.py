@@ -135,7 +135,8 @@ def _run(
         targets=targets,
         hook=run_hooks,
     )
-    recording, modes.grad = modes.grad, create_graph
+    before = modes.grad, modes.paused
+    modes.grad, modes.paused = create_graph, modes.paused and not create_graph
     try:
         leaves, found = replay.run()
         if tape.notes:
@@ -144,7 +145,7 @@ def _run(
                     leaves[place] = run_leaf_hooks(place, leaves[place])
                     replay.owned.discard(place)
     finally:
-        modes.grad = recording
+        modes.grad, modes.paused = before
     if targets is not None:
         for place in targets:
             if place in leaves:

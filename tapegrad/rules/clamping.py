@@ -26,8 +26,8 @@ def minimum_y(out_bar, x, y):
     return select(x == y, 0.5 * out_bar, select(y > x, 0.0, out_bar))
 
 
-maximum = elementwise("maximum", np.maximum, maximum_x, maximum_y)
-minimum = elementwise("minimum", np.minimum, minimum_x, minimum_y)
+maximum = elementwise("maximum", np.maximum, maximum_x, maximum_y, numbers="", refuses="c")
+minimum = elementwise("minimum", np.minimum, minimum_x, minimum_y, numbers="", refuses="c")
 
 
 def fmax_x(out_bar, x, y):
@@ -46,8 +46,8 @@ def fmin_y(out_bar, x, y):
     return select((x <= y) | (y != y), 0.0, out_bar)
 
 
-fmax = elementwise("fmax", np.fmax, fmax_x, fmax_y)
-fmin = elementwise("fmin", np.fmin, fmin_x, fmin_y)
+fmax = elementwise("fmax", np.fmax, fmax_x, fmax_y, numbers="", refuses="c")
+fmin = elementwise("fmin", np.fmin, fmin_x, fmin_y, numbers="", refuses="c")
 
 
 def clamp_forward(x, y, z):

@@ -88,7 +88,9 @@ def logaddexp_y(y, out):
     return np.exp(select(y == out, 0.0, y - out))
 
 
-logaddexp = elementwise("logaddexp", np.logaddexp, logaddexp_x, logaddexp_y)
+logaddexp = elementwise(
+    "logaddexp", np.logaddexp, logaddexp_x, logaddexp_y, numbers="", refuses="biu"
+)
 
 
 def logaddexp2_x(x, out):
@@ -99,7 +101,9 @@ def logaddexp2_y(y, out):
     return np.exp2(select(y == out, 0.0, y - out))
 
 
-logaddexp2 = elementwise("logaddexp2", np.logaddexp2, logaddexp2_x, logaddexp2_y)
+logaddexp2 = elementwise(
+    "logaddexp2", np.logaddexp2, logaddexp2_x, logaddexp2_y, numbers="", refuses="biu"
+)
 
 
 def xlogy_forward(x, y):
@@ -114,7 +118,7 @@ def xlogy_y(x, y):
     return x / y
 
 
-xlogy = elementwise("xlogy", xlogy_forward, xlogy_x, xlogy_y, floating=True)
+xlogy = elementwise("xlogy", xlogy_forward, xlogy_x, xlogy_y, floating=True, numbers="xy")
 
 
 def sigmoid_forward(x):

@@ -19,7 +19,7 @@ from tapegrad.primitive import Primitive, structural
 from tapegrad.recording import record, wrap
 from tapegrad.storage import stamp
 from tapegrad.tape import tape
-from tapegrad.tensor import Tensor, View, place_of, view_of
+from tapegrad.tensor import Tensor, View, check_base, place_of, view_of
 
 __all__ = ["check_memory", "check_writable", "in_place", "refuse_several", "write"]
 
@@ -59,6 +59,7 @@ def check_writable(target: Tensor) -> None:
     view = view_of(target)
     if view is not None and view.root._place is not None and view.recording:
         refuse_several(view)
+        check_base(view)
     if place is not None and place < 0:
         raise RuntimeError(
             "a leaf Variable that requires grad is being used in an in-place operation."

@@ -38,6 +38,8 @@ def as_function(primitive: Primitive, inputs: tuple[Any, ...]) -> Any:
     for position, value in enumerate(inputs):
         if isinstance(value, NUMBERS) and INPUTS[position] not in primitive.numbers:
             raise wrong_type(primitive, position, value)
+    if all(isinstance(value, NUMBERS) for value in inputs):
+        raise wrong_type(primitive, 0, inputs[0])
     return Primitive.apply(primitive, inputs, ())
 
 

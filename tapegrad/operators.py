@@ -76,6 +76,15 @@ def _install(name: str, function: Callable[..., Any], method: Any, inplace: bool
         setattr(Tensor, name + "_", in_place(function, name + "_"))
 
 
+#: Methods that torch has as functions, too: ``tapegrad.exp_(x)``.
+IN_PLACE_FUNCTIONS = """
+abs acos acosh addmv arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil
+clamp clamp_max clamp_min clip cos cosh deg2rad erf erfc exp exp2 expm1 fill fix floor frac
+index_put ldexp log log10 log1p log2 logit nan_to_num neg negative rad2deg reciprocal relu round
+rsqrt sigmoid sin sinc sinh sqrt square tan tanh trunc xlogy zero
+""".split()  # noqa: SIM905 - readable so
+
+
 def _install_all() -> None:
     for family in pkgutil.iter_modules(rules.__path__):
         importlib.import_module(f"tapegrad.rules.{family.name}")
@@ -97,6 +106,9 @@ def _install_all() -> None:
                 _install(name, operator.function, operator.method, operator.inplace)
         for numpy_function in operator.numpy:
             _numpy[numpy_function] = operator.function
+    for name in IN_PLACE_FUNCTIONS:
+        if hasattr(Tensor, name + "_"):
+            functions[name + "_"] = getattr(Tensor, name + "_")
     _install_dunders()
     _ufuncs.update(by_ufunc())
 
@@ -117,11 +129,13 @@ def _install_dunders() -> None:
             function, reflected = functions[name], _swapped(functions[name])
         else:
             function = binary(primitive, operator=True)
-            other = by_name.get(REFLECTED.get(name, name)) or primitive
-            reflected = binary(other, operator=True, reflected=True)
+            number_first = by_name.get(REFLECTED.get(name, name)) or primitive
+            reflected = binary(primitive, operator=True, reflected=number_first)
         setattr(Tensor, f"__{dunder}__", function)
         setattr(Tensor, f"__r{dunder}__", function if dunder in COMMUTATIVE else reflected)
         setattr(Tensor, f"__i{dunder}__", in_place(function, name))
+    for kind in ("", "r", "i"):  # torch has Python 2's names, too
+        setattr(Tensor, f"__{kind}div__", getattr(Tensor, f"__{kind}truediv__"))
     for dunder, name in COMPARISONS.items():
         compare = next(p for p in primitives if p.name == name)
         setattr(Tensor, f"__{dunder}__", binary(compare, operator=True))

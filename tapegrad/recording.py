@@ -348,11 +348,12 @@ def unary(primitive: Primitive) -> Callable[[Any], Any]:
 
 
 def binary(
-    primitive: Primitive, *, operator: bool = False, reflected: bool = False
+    primitive: Primitive, *, operator: bool = False, reflected: Primitive | None = None
 ) -> Callable[[Any, Any], Any]:
     """The function of an elementwise primitive of two inputs.
 
-    ``operator``: for Python's operators; ``reflected``: with the operands swapped.
+    ``operator``: for Python's operators; ``reflected``: with the operands swapped, recorded as this
+    primitive where the first one is a number.
     """
     unusual = as_operator if operator else as_function
     numbers = operator or "y" in primitive.numbers
@@ -429,8 +430,9 @@ def binary(
                 return apply(primitive, (input, other))
         return unusual(primitive, (input, other))
 
-    if not reflected:
+    if reflected is None:
         return op
+    number_first, code_number_first = reflected, reflected.code
 
     def reflected_op(input: Any, other: Any) -> Any:
         kind = type(other)
@@ -445,7 +447,7 @@ def binary(
                 try:
                     z = forward(x, y) if spec.ndim else forward_scalar(x, y)
                 except (FloatingPointError, RuntimeWarning):
-                    return apply(primitive, (other, input))
+                    return apply(number_first, (other, input))
                 out = new(Tensor)
                 out._array = z
                 out._spec = spec
@@ -455,13 +457,13 @@ def binary(
                     return out
                 serial = out._place = next_serial()
                 append((
-                    serial, code, spec.number, None, None, y_place,
+                    serial, code_number_first, spec.number, None, None, y_place,
                     x if x_for_y else None, y if y_for_y else None, z if out_for_y else None,
                 ))  # fmt: skip
                 if serial > switch.limit:
                     tape.sweep()
                 return out
-        return unusual(primitive, (other, input))
+        return unusual(primitive if type(other) is Tensor else number_first, (other, input))
 
     return reflected_op
 

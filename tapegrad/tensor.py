@@ -22,7 +22,16 @@ from tapegrad.spec import Spec, spec_of
 from tapegrad.storage import aside, version
 from tapegrad.tape import tape
 
-__all__ = ["Tensor", "View", "as_tensor_input", "detached", "from_array", "place_of"]
+__all__ = [
+    "Tensor",
+    "View",
+    "as_tensor_input",
+    "check_base",
+    "detached",
+    "from_array",
+    "place_of",
+    "view_of",
+]
 
 
 class Tensor:
@@ -375,6 +384,7 @@ class View:
     """
 
     __slots__ = (
+        "array",
         "base",
         "inference",
         "params",
@@ -390,6 +400,8 @@ class View:
     ) -> None:
         above = view_of(base)
         self.base = base
+        #: The base's array when the view was made; its shape may be changed in place.
+        self.array = base._array
         self.root: Tensor = base if above is None else above.root
         self.primitive = primitive
         self.params = params
@@ -414,6 +426,7 @@ def place_of(tensor: Tensor) -> int | None:
         return tensor._place
     chain = []
     while view is not None:
+        check_base(view)
         chain.append((tensor, view))
         tensor = view.base
         view = view_of(tensor)
@@ -426,6 +439,15 @@ def place_of(tensor: Tensor) -> int | None:
     finally:
         modes.grad = recording
     return tensor._place
+
+
+def check_base(view: View) -> None:
+    """Raise RuntimeError if the base isn't what the view was made of any more."""
+    if view.array is not view.base._array:
+        raise RuntimeError(
+            "the base of this view was given another shape or other data in place since the view "
+            "was made: make the view again"
+        )
 
 
 def as_tensor_input(value: Any, number: bool = False) -> Tensor:

@@ -17,7 +17,19 @@ LAYERS = (
     ("rules",),
     ("autograd", "inplace"),
     ("assignment", "conversion", "operators"),
-    ("creation", "factory", "alike", "ranges", "legacy", "sampling", "filling", "methods", "func"),
+    (
+        "creation",
+        "factory",
+        "alike",
+        "ranges",
+        "legacy",
+        "sampling",
+        "filling",
+        "methods",
+        "reshaping",
+        "settings",
+        "func",
+    ),
     ("__init__", "demo"),
 )
 LAYER_OF = {name: height for height, names in enumerate(LAYERS) for name in names}

@@ -65,7 +65,8 @@ KNOWN = {
 }  # fmt: skip
 #: The slots of `View` that aren't its constructor's arguments.
 VIEW = {
-    "inference": "_bool", "root": "Tensor", "root_place": "_int | None", "several": "_bool"
+    "array": "np.ndarray", "root": "Tensor", "root_place": "_int | None", "inference": "_bool",
+    "several": "_bool",
 }  # fmt: skip
 NAME = re.compile(r"[A-Za-z_][\w.]*")
 OPERANDS = {"input", "other", "exponent"}

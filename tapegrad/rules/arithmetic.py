@@ -115,7 +115,11 @@ rsub_number = elementwise(
 
 @public(method=False)
 def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Any:
-    """``other - alpha * input``."""
+    """``other - alpha * input``; ``other`` may be a number."""
+    if not hasattr(input, "_spec"):
+        raise TypeError(
+            "rsub(): argument 'input' (position 1) must be Tensor, not " + type(input).__name__
+        )
     minuend = input if alpha == 1 else scaled(other, input, alpha)
     return rsub_(minuend, other) if hasattr(other, "_spec") else rsub_number(minuend, other)
 

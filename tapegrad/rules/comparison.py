@@ -16,6 +16,13 @@ le = elementwise("le", np.less_equal, None, None, aliases=("less_equal",), refus
 gt = elementwise("gt", np.greater, None, None, aliases=("greater",), refuses="c")
 ge = elementwise("ge", np.greater_equal, None, None, aliases=("greater_equal",), refuses="c")
 
+
+@public
+def isreal(input: Any) -> Any:
+    """Where the imaginary part is 0; everywhere in a real Tensor."""
+    return input.imag == 0 if input._spec.is_complex else input.new_ones(input.shape, dtype=bool)
+
+
 isnan = elementwise("isnan", np.isnan, None)
 isinf = elementwise("isinf", np.isinf, None)
 isfinite = elementwise("isfinite", np.isfinite, None)

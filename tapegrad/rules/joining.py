@@ -374,6 +374,8 @@ roll_ = structural("roll", roll_forward, roll_x)
 def roll(input: Any, shifts: Any, dims: Any = ()) -> Any:
     """Shifted along ``dims``, what leaves at the end coming in at the front (none: flattened)."""
     shifts, axes = sizes_of((shifts,)), sizes_of((() if dims is None else dims,))
+    if not shifts:
+        raise RuntimeError("`shifts` required")
     if len(axes) != len(shifts) and (axes or len(shifts) != 1):
         raise RuntimeError(
             f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(axes)}"

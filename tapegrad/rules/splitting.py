@@ -55,6 +55,8 @@ def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
     """
     axis = _axis(input, dim, "narrow() cannot be applied to a 0-dim tensor.")
     n = input._spec.shape[axis]
+    if hasattr(start, "_spec") and (start.ndim or start._spec.dtype.kind not in "iu"):
+        raise RuntimeError("start must be an 0-dim integral Tensor.")
     start = int(start)
     if length < 0:
         raise RuntimeError("narrow(): length must be non-negative.")

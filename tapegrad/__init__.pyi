@@ -17,6 +17,8 @@ from tapegrad import autograd as autograd
 from tapegrad import cuda as cuda
 from tapegrad import dtypes, layouts
 from tapegrad import func as func
+from tapegrad import linalg as linalg
+from tapegrad import nn as nn
 from tapegrad import random as random
 from tapegrad.dtypes import device as device
 from tapegrad.dtypes import dtype as dtype
@@ -66,11 +68,9 @@ int32: dtypes.dtype
 int64: dtypes.dtype
 int8: dtypes.dtype
 int: dtypes.dtype
-linalg: Any
 long: dtypes.dtype
 nan: _float
 newaxis: None
-nn: Any
 pi: _float
 preserve_format: layouts.memory_format
 short: dtypes.dtype

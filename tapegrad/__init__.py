@@ -35,6 +35,7 @@ from tapegrad import (
     random,
     ranges,
     sampling,
+    settings,
     signal,
 )
 from tapegrad.dtypes import (
@@ -107,7 +108,7 @@ def get_num_threads() -> int:
 
 # -- names that are handed on ----------------------------------------------------------------------
 
-_MAKERS = (creation, ranges, alike, sampling, legacy, _periodic)
+_MAKERS = (creation, ranges, alike, sampling, legacy, _periodic, settings)
 _NOT_FUNCTIONS = {name for name in alike.__all__ if name.startswith("new_")}
 _public: dict[str, _Any] = {}
 for _name in ("contiguous_format", "preserve_format", "channels_last", "strided", "sparse_coo"):

@@ -13,11 +13,12 @@ import numpy as np
 
 from tapegrad.broadcast import cast, sum_to_shape
 from tapegrad.dtypes import number_dtype
-from tapegrad.inplace import check_memory, check_writable, move
+from tapegrad.inplace import check_memory, check_writable, move, refuse_several
 from tapegrad.modes import modes
 from tapegrad.primitive import Primitive, public, structural
 from tapegrad.recording import record, wrap
 from tapegrad.rules.indexing import alias_, explained, getitem_one, parse_index, put
+from tapegrad.spec import spec_of
 from tapegrad.storage import stamp
 from tapegrad.tape import tape
 from tapegrad.tensor import View, from_array, view_of
@@ -47,7 +48,11 @@ def zeros_forward(x):
 #: Zeros like ``x``: the adjoint of what has been overwritten.
 zeros_ = structural("zeros_like", zeros_forward, copy_x)
 copied_ = structural("copy", copy_forward, copy_x, copy_y, grad_name="CopyBackwards")
-filled_ = structural("fill", copy_forward, copy_x, copy_y)
+# torch names the derivatives of `fill` by whether it is in place, and by what fills.
+filled_ = structural("fill", copy_forward, copy_x, copy_y, grad_name="FillBackward1")
+filled_number = structural("fill", copy_forward, copy_x, None)
+refilled_ = structural("fill_", copy_forward, copy_x, copy_y, grad_name="FillBackward3")
+refilled_number = structural("fill_", copy_forward, copy_x, None, grad_name="FillBackward2")
 zeroed_ = structural("zero", copy_forward, copy_x, None)
 
 
@@ -102,6 +107,7 @@ def overwrite(target: Any, value: Any, primitive: Primitive | None = None) -> An
     recording = modes.grad and (value._place is not None or target._place is not None)
     place = None
     if recording:
+        refuse_several(view_of(target))
         if source.dtype != array.dtype:
             value = cast(value, array.dtype, source.dtype)
         spec = target._spec
@@ -149,7 +155,7 @@ def setitem(input: Any, index: Any, value: Any) -> None:
     check_writable(target if arrays is None else input)
     if arrays is None:
         if primitive is alias_:
-            overwrite(input, value, copied_ if value._spec.ndim else filled_)
+            overwrite(input, value, copied_ if value._spec.ndim else refilled_)
         else:
             overwrite(target, value)
         return
@@ -162,8 +168,12 @@ def setitem(input: Any, index: Any, value: Any) -> None:
 def part_of(input: Any, primitive: Primitive, basic: tuple[Any, ...]) -> Any:
     """The part to write to, as a view that isn't recorded: the whole will be."""
     part = wrap(input._array[basic], None)
+    if input._spec.inference:
+        part._spec = part._spec.as_inference
+        return part
     part._extra = View(input, primitive, (basic,), True)
-    part._spec = part._spec.as_special
+    spec = part._spec
+    part._spec = (spec_of(part._array) if spec.inference else spec).as_special
     return part
 
 
@@ -211,7 +221,8 @@ def copy(input: Any, src: Any, non_blocking: bool = False) -> Any:
 def fill_in_place(input: Any, value: Any) -> Any:
     """Set every element to a number or a 0-d Tensor. Returns the Tensor itself."""
     check_writable(input)
-    return overwrite(input, as_fill(input, value), filled_)
+    filled = refilled_ if hasattr(value, "_spec") else refilled_number
+    return overwrite(input, as_fill(input, value), filled)
 
 
 def as_fill(input: Any, value: Any) -> Any:
@@ -228,7 +239,8 @@ def as_fill(input: Any, value: Any) -> Any:
 @public
 def fill(input: Any, value: Any) -> Any:
     """A Tensor like ``input`` with every element set to a number or a 0-d Tensor."""
-    return filled_(input, as_fill(input, value))
+    filled = filled_ if hasattr(value, "_spec") else filled_number
+    return filled(input, as_fill(input, value))
 
 
 @public(name="zero_")

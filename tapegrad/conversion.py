@@ -21,10 +21,11 @@ from tapegrad.broadcast import cast
 from tapegrad.fromdata import quiet
 from tapegrad.modes import modes
 from tapegrad.primitive import public
-from tapegrad.recording import record, unary, wrap
+from tapegrad.recording import record, wrap
 from tapegrad.rules.conversion import clone_, clone_contiguous
+from tapegrad.shortpaths import unary
 
-__all__ = ["TYPE_NAMES", "clone", "converted"]
+__all__ = ["clone", "converted"]
 
 cloned = unary(clone_)
 
@@ -186,21 +187,10 @@ def cdouble(input: Any, memory_format: Any = None) -> Any:
     return converted(input, dtypes.complex128)
 
 
-#: The names that torch has for dtypes in ``Tensor.type`` and in error messages.
-TYPE_NAMES = {
-    dtypes.bool_: "Bool",
-    dtypes.uint8: "Byte",
-    dtypes.int8: "Char",
-    dtypes.int16: "Short",
-    dtypes.int32: "Int",
-    dtypes.int64: "Long",
-    dtypes.float16: "Half",
-    dtypes.float32: "Float",
-    dtypes.float64: "Double",
-    dtypes.complex64: "ComplexFloat",
-    dtypes.complex128: "ComplexDouble",
+_BY_TYPE = {
+    f"{type_name}Tensor": dtypes.from_numpy(np.dtype(name))
+    for name, type_name in dtypes.TYPE_NAMES.items()
 }
-_BY_TYPE = {name + "Tensor": dtype for dtype, name in TYPE_NAMES.items()}
 
 
 @public(method="only")
@@ -210,7 +200,7 @@ def type_(input: Any, dtype: Any = None, non_blocking: bool = False) -> Any:
     The dtype can be given by such a name too (with torch's prefix or tapegrad's).
     """
     if dtype is None:
-        return f"tapegrad.{TYPE_NAMES[input.dtype]}Tensor"
+        return f"tapegrad.{dtypes.TYPE_NAMES[input._spec.dtype.name]}Tensor"
     if isinstance(dtype, str):
         prefix, _, name = dtype.rpartition(".")
         if prefix not in ("torch", "tapegrad") or name not in _BY_TYPE:

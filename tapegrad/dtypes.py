@@ -31,6 +31,7 @@ import numpy as np
 
 __all__ = [
     "NAMES",
+    "TYPE_NAMES",
     "Category",
     "as_dtype",
     "bool_",
@@ -170,6 +171,13 @@ _REAL = {complex64: float32, complex128: float64}
 _COMPLEX = {float16: complex64, float32: complex64, float64: complex128}
 
 #: Every name of a dtype in `tapegrad`, also those that here have a trailing underscore.
+#: torch's names of dtypes in messages and in ``Tensor.type``, by NumPy's.
+TYPE_NAMES = {
+    "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int",
+    "int64": "Long", "float16": "Half", "float32": "Float", "float64": "Double",
+    "complex64": "ComplexFloat", "complex128": "ComplexDouble",
+}  # fmt: skip
+
 NAMES: dict[str, dtype] = _BY_NAME | {
     **{"short": short, "int": int_, "long": long, "half": half, "float": float_},
     **{"double": double, "cfloat": cfloat, "cdouble": cdouble},

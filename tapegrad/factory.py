@@ -11,6 +11,7 @@ import numpy as np
 from tapegrad import dtypes
 from tapegrad.fromdata import cast_numbers, overflow_message
 from tapegrad.layouts import check_layout
+from tapegrad.modes import modes, switch
 from tapegrad.spec import spec_of
 from tapegrad.tape import tape
 from tapegrad.tensor import Tensor
@@ -34,6 +35,8 @@ def leaf(array: np.ndarray, requires_grad: bool = False) -> Tensor:
     out = new(Tensor)
     out._array = array
     out._spec = spec_of(array)
+    if not switch.plain and modes.inference:
+        out._spec = out._spec.as_inference
     out._place = None
     if requires_grad:
         if array.dtype.kind not in "fc":
@@ -138,8 +141,8 @@ def made(
         array = make(shape, wanted.numpy)
     except ValueError:
         raise overflowed(shape) from None
-    if requires_grad:
-        return leaf(array, True)
+    if requires_grad or not switch.plain:
+        return leaf(array, requires_grad)
     out = new(Tensor)
     out._array = array
     out._spec = spec_of(array)

@@ -23,7 +23,16 @@ from tapegrad.storage import stamp
 from tapegrad.tape import tape
 from tapegrad.tensor import Tensor
 
-__all__ = ["bernoulli_", "exponential_", "normal_", "random_", "uniform_"]
+__all__ = [
+    "bernoulli_",
+    "cauchy_",
+    "exponential_",
+    "geometric_",
+    "log_normal_",
+    "normal_",
+    "random_",
+    "uniform_",
+]
 
 
 def _fill(
@@ -59,6 +68,53 @@ def normal_(
 def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fill the Tensor with exponential random numbers of rate ``lambd``."""
     return _fill(self, "exponential_", generator, random.exponential, lambd, generator)
+
+
+def log_normal_(
+    self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None
+) -> Tensor:
+    """Fill with numbers whose logarithms are normal, of this mean and standard deviation.
+
+    Raises RuntimeError for a ``std`` that isn't positive.
+    """
+    random.check(std > 0, f"log_normal_ expects std > 0.0, but found std={std:g}")
+    return _fill(self, "log_normal_", generator, _log_normal, mean, std, generator)
+
+
+def _log_normal(shape: Any, dtype: Any, mean: float, std: float, generator: Any) -> np.ndarray:
+    normal = (generator or default_generator)._normal_pairs(math.prod(shape))
+    return random.cast(np.exp(normal * std + mean), dtype).reshape(shape)
+
+
+def cauchy_(
+    self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None
+) -> Tensor:
+    """Fill with numbers of the Cauchy distribution: ``median + sigma * tan(pi (u - 1/2))``.
+
+    Raises RuntimeError for a ``sigma`` that isn't positive.
+    """
+    random.check(sigma > 0, f"cauchy_ expects sigma > 0.0, but found sigma={sigma:g}")
+    return _fill(self, "cauchy_", generator, _cauchy, median, sigma, generator)
+
+
+def _cauchy(shape: Any, dtype: Any, median: float, sigma: float, generator: Any) -> np.ndarray:
+    u = random.unit((generator or default_generator)._words(math.prod(shape), wide=True))
+    return random.cast(median + sigma * np.tan(np.pi * (u - 0.5)), dtype).reshape(shape)
+
+
+def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
+    """Fill with how many trials of probability ``p`` it takes to the first success, 1 or more.
+
+    Raises RuntimeError for a ``p`` out of (0, 1).
+    """
+    random.check(0 < p < 1, f"geometric_ expects p to be in (0, 1), but got p={p:g}")
+    return _fill(self, "geometric_", generator, _geometric, p, generator)
+
+
+def _geometric(shape: Any, dtype: Any, p: float, generator: Any) -> np.ndarray:
+    u = random.unit((generator or default_generator)._words(math.prod(shape), wide=True))
+    with np.errstate(divide="ignore"):
+        return np.ceil(np.log(u) / math.log1p(-p)).astype(dtype).reshape(shape)
 
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:

@@ -19,9 +19,9 @@ from tapegrad.primitive import Primitive, structural
 from tapegrad.recording import record, wrap
 from tapegrad.storage import stamp
 from tapegrad.tape import tape
-from tapegrad.tensor import Tensor, place_of, view_of
+from tapegrad.tensor import Tensor, View, check_base, place_of, view_of
 
-__all__ = ["check_memory", "check_writable", "in_place", "write"]
+__all__ = ["check_memory", "check_writable", "in_place", "refuse_several", "write"]
 
 
 def in_place(function: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -35,6 +35,8 @@ def in_place(function: Callable[..., Any], name: str) -> Callable[..., Any]:
             # The record may save the old value, which is about to be overwritten.
             source = wrap(self._array.copy(), place_of(self))
         result = function(source, *args, **kwargs)
+        if result is NotImplemented:
+            return result
         _check_result(self, result)
         write(self, result)
         return self
@@ -50,10 +52,18 @@ def _is_recorded(value: Any) -> bool:
 
 def check_writable(target: Tensor) -> None:
     """Raise torch's error if ``target`` can't be changed in place."""
+    if target._spec.inference and not modes.inference:
+        raise RuntimeError(
+            "Inplace update to inference tensor outside InferenceMode is not allowed. You can make "
+            "a clone to get a normal tensor before doing inplace update."
+        )
     if not modes.grad:
         return
     place = place_of(target)
     view = view_of(target)
+    if view is not None and view.root._place is not None and view.recording:
+        refuse_several(view)
+        check_base(view)
     if place is not None and place < 0:
         raise RuntimeError(
             "a leaf Variable that requires grad is being used in an in-place operation."
@@ -66,10 +76,29 @@ def check_writable(target: Tensor) -> None:
                 "operation."
             )
         if root is not None and not view.recording:
-            raise RuntimeError(
-                "A view was created in no_grad mode and is being modified inplace with grad mode "
-                "enabled. Make the view within the same mode, or clone() it first."
+            made, now = (
+                ("inference", "in normal mode")
+                if view.inference
+                else ("no_grad", "with grad mode enabled")
             )
+            raise RuntimeError(
+                f"A view was created in {made} mode and is being modified inplace {now}. Make the "
+                "view within the same mode, or clone() it first."
+            )
+
+
+def refuse_several(view: View | None) -> None:
+    """Raise torch's error for one of several views that one function made, or a view of it."""
+    if view is not None and view.several:
+        primitive = view.primitive
+        name = primitive.grad_name.partition("Backward")[0]
+        number = view.params[-1] if primitive.several else 0
+        raise RuntimeError(
+            f"Output {number} of {name} is a view and is being modified inplace. This view is the "
+            "output of a function that returns multiple views. Such functions do not allow the "
+            "output views to be modified inplace. You should replace the inplace operation by an "
+            "out-of-place one."
+        )
 
 
 def _check_result(target: Tensor, result: Tensor) -> None:
@@ -88,6 +117,8 @@ def write(target: Tensor, result: Tensor) -> None:
     """Make ``target`` hold the value of ``result``, and have its place."""
     array = target._array
     check_memory(array)
+    if modes.grad and result._place is not None:
+        refuse_several(view_of(target))
     stamp(array, tape.next_serial())
     np.copyto(array, result._array, casting="same_kind")
     if not modes.grad:

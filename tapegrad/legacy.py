@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 
 from tapegrad import dtypes
-from tapegrad.conversion import TYPE_NAMES
 from tapegrad.factory import leaf, shape_from
 from tapegrad.fromdata import array_of
 from tapegrad.size import Size
 from tapegrad.tensor import Tensor
 
-__all__ = [name + "Tensor" for name in TYPE_NAMES.values() if not name.startswith("Complex")]
+#: NumPy's names of the dtypes that have such a type, and torch's.
+TYPES = {k: v for k, v in dtypes.TYPE_NAMES.items() if not k.startswith("complex")}
+
+__all__ = [name + "Tensor" for name in TYPES.values()]
 
 
 class _TensorType(type):
@@ -42,6 +44,5 @@ def _make(dtype: dtypes.dtype, name: str) -> type:
     return _TensorType(name, (), {"__doc__": doc, "dtype": dtype, "__module__": "tapegrad"})
 
 
-for _dtype, _name in TYPE_NAMES.items():
-    if not _name.startswith("Complex"):
-        globals()[_name + "Tensor"] = _make(_dtype, _name + "Tensor")
+for _dtype, _name in TYPES.items():
+    globals()[_name + "Tensor"] = _make(dtypes.from_numpy(np.dtype(_dtype)), _name + "Tensor")

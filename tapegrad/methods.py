@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tapegrad import alike, filling, sampling
+import numpy as np
+
+from tapegrad import alike, dtypes, filling, legacy, reshaping, sampling
 from tapegrad.autograd.engine import backward as run_backward
 from tapegrad.autograd.hooks import (
     register_hook,
@@ -17,21 +19,29 @@ from tapegrad.autograd.hooks import (
     retain_grad,
     retains_grad,
 )
+from tapegrad.inplace import in_place
 from tapegrad.primitive import wrap_axis
-from tapegrad.recording import wrap
-from tapegrad.rules.conversion import clone_contiguous
+from tapegrad.rules.conversion import clone_contiguous, conj
 from tapegrad.size import Size
 from tapegrad.storage import owner
-from tapegrad.tensor import Tensor, view_of
+from tapegrad.tensor import Tensor, detached, from_array, view_of
 
 __all__ = [
     "detach",
     "detach_",
+    "get_device",
     "is_complex",
+    "is_conj",
     "is_floating_point",
+    "is_inference",
+    "is_neg",
     "is_nonzero",
+    "is_same_size",
+    "is_signed",
     "is_tensor",
     "numel",
+    "resolve_neg",
+    "typename",
 ]
 
 
@@ -40,7 +50,7 @@ __all__ = [
 
 def detach(input: Tensor) -> Tensor:
     """A Tensor over the same memory that is not recorded."""
-    return wrap(input._array)
+    return detached(input, input._array)
 
 
 def detach_(input: Tensor) -> Tensor:
@@ -213,9 +223,43 @@ def is_same_size(input: Tensor, other: Tensor) -> bool:
     return input._spec.shape == other._spec.shape
 
 
-def is_inference(self: Tensor) -> bool:
+def is_inference(input: Tensor) -> bool:
     """Whether it was made in inference mode."""
-    return self._spec.special and getattr(self, "_extra", None) == "inference"
+    return _checked("is_inference", input)._spec.inference
+
+
+def is_conj(input: Tensor) -> bool:
+    """False: a conjugate is computed at once."""
+    return False
+
+
+def is_neg(input: Tensor) -> bool:
+    """False: a negative is computed at once."""
+    return False
+
+
+def resolve_neg(input: Tensor) -> Tensor:
+    """The Tensor itself: see `is_neg`."""
+    return input
+
+
+def is_view(self: Tensor) -> bool:
+    """Whether it is a differentiable view of another Tensor."""
+    return view_of(self) is not None
+
+
+def typename(obj: Any, /) -> str:
+    """The type's name, such as "tapegrad.FloatTensor" or "int"."""
+    if isinstance(obj, Tensor):
+        return str(obj.type())
+    kind = obj if hasattr(obj, "__qualname__") else type(obj)
+    module = "" if kind.__module__ == "builtins" else kind.__module__ + "."
+    return f"{module}{kind.__qualname__}"
+
+
+def dim_order(self: Tensor) -> tuple[int, ...]:
+    """The dimensions from the outermost to the innermost in memory."""
+    return tuple(sorted(range(self._spec.ndim), key=self._array.strides.__getitem__, reverse=True))
 
 
 def is_set_to(input: Tensor, tensor: Tensor) -> bool:
@@ -227,6 +271,75 @@ def is_set_to(input: Tensor, tensor: Tensor) -> bool:
 def _no(input: Tensor) -> bool:
     """False: there are no such Tensors here."""
     return False
+
+
+def new(self: Tensor, *data: Any) -> Tensor:
+    """torch's old constructor, for a Tensor of the same dtype: data, or sizes."""
+    made: Tensor = getattr(legacy, dtypes.TYPE_NAMES[self._spec.dtype.name] + "Tensor")(*data)
+    return made
+
+
+def to_dense(self: Tensor, dtype: Any = None, *, masked_grad: Any = None) -> Tensor:
+    """The Tensor itself: all are dense."""
+    return self if dtype is None else self.to(dtype)
+
+
+# -- element by element, by Python functions -------------------------------------------------------
+
+
+def apply_(self: Tensor, callable: Callable[[Any], Any]) -> Tensor:
+    """Replace each element by a Python function of it, in place. Slow; use operators where you can.
+
+    Raises RuntimeError (TypeError for `map_` and `map2_`) if a Tensor requires grad.
+    """
+    if self.requires_grad:
+        raise RuntimeError(
+            "Can't call apply_() on Variable that requires grad. Use var.detach().apply_() instead."
+        )
+    return _by_elements(self, callable)
+
+
+def map_(self: Tensor, tensor: Tensor, callable: Callable[[Any, Any], Any]) -> Tensor:
+    """`apply_`, with a function of the elements of two Tensors."""
+    return _by_elements(self, callable, tensor)
+
+
+def map2_(self: Tensor, x: Tensor, y: Tensor, callable: Callable[[Any, Any, Any], Any]) -> Tensor:
+    """`apply_`, with a function of the elements of three Tensors."""
+    return _by_elements(self, callable, x, y)
+
+
+def _by_elements(self: Tensor, function: Callable[..., Any], *others: Tensor) -> Tensor:
+    if any(tensor.requires_grad for tensor in (self, *others)):
+        raise TypeError("can't map by a Python function where a Tensor requires grad: detach() it")
+    arrays = np.broadcast_arrays(*[tensor._array for tensor in (self, *others)])
+    values = [function(*numbers) for numbers in zip(*[a.ravel().tolist() for a in arrays])]
+    array = np.array(values, self._spec.dtype).reshape(self._spec.shape)
+    self.copy_(from_array(array))
+    return self
+
+
+def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
+    """Set the diagonal to a number, in place; with more than two dimensions, all must be equal.
+
+    ``wrap``: it begins again below the last column of a tall matrix. Raises RuntimeError for fewer
+    than two dimensions, and for more of unequal sizes.
+    """
+    shape = self._spec.shape
+    if len(shape) < 2:
+        raise RuntimeError("dimensions must larger than 1")
+    if len(shape) > 2 and len(set(shape)) > 1:
+        raise RuntimeError("all dimensions of input must be of equal length")
+    index = (np.arange(min(shape)),) * len(shape)
+    if wrap and len(shape) == 2 and shape[1]:
+        steps = np.arange(0, self._spec.size, shape[1] + 1)
+        index = (steps // shape[1], steps % shape[1])
+    self[tuple(map(from_array, index))] = fill_value
+    return self
+
+
+def _reversed(self: Tensor) -> Tensor:
+    return self.flip(tuple(range(self._spec.ndim)))
 
 
 def _dlpack(input: Tensor, **options: Any) -> Any:
@@ -266,6 +379,10 @@ METHODS: dict[str, Callable[..., Any]] = {
     "random_": filling.random_,
     "exponential_": filling.exponential_,
     "bernoulli_": filling.bernoulli_,
+    "log_normal_": filling.log_normal_,
+    "cauchy_": filling.cauchy_,
+    "geometric_": filling.geometric_,
+    "new": new,
     "dim": dim,
     "ndimension": dim,
     "size": size,
@@ -285,10 +402,26 @@ METHODS: dict[str, Callable[..., Any]] = {
     "is_same_size": is_same_size,
     "is_set_to": is_set_to,
     "is_inference": is_inference,
+    "is_conj": is_conj,
+    "is_neg": is_neg,
+    "is_distributed": _no,
+    "_is_view": is_view,
+    "resolve_neg": resolve_neg,
+    "conj_physical_": in_place(conj, "conj_physical_"),
+    "const_data_ptr": data_ptr,
+    "dim_order": dim_order,
+    "dense_dim": dim,
+    "to_dense": to_dense,
+    "apply_": apply_,
+    "map_": map_,
+    "map2_": map2_,
+    "fill_diagonal_": fill_diagonal_,
+    "__reversed__": _reversed,
     "is_shared": _no,
     "is_pinned": _no,
     "__dlpack__": _dlpack,
     "__dlpack_device__": _dlpack_device,
+    **reshaping.METHODS,
 }
 
 PROPERTIES: dict[str, property] = {
@@ -299,6 +432,12 @@ PROPERTIES: dict[str, property] = {
     "is_mps": _legacy_property(False, "False: there is only the CPU."),
     "is_mkldnn": _legacy_property(False, "False: Tensors are plain arrays."),
     "is_xpu": _legacy_property(False, "False: there is only the CPU."),
+    "is_nested": _legacy_property(False, "False: a Tensor is one array."),
+    **{
+        f"is_{name}": _legacy_property(False, "False: there is only the CPU.")
+        for name in ("ipu", "maia", "mtia", "vulkan", "xla")
+    },
+    "is_sparse_csr": _legacy_property(False, "False: Tensors are dense."),
     "is_cpu": _legacy_property(True, "True: there is only the CPU."),
 }
 

@@ -28,8 +28,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _ThreadModes(threading.local):
+    """``paused``: nothing is recorded, and nothing marked as made in inference mode."""
+
     grad = True
     inference = False
+    paused = False
 
 
 class Switch:
@@ -61,6 +64,7 @@ def set_modes(grad: bool, inference: bool) -> None:
     with _lock:
         modes.grad = grad
         modes.inference = inference
+        modes.paused = not grad and not inference
         me = threading.get_ident()
         _other.pop(me, None)
         if _other:  # a thread may have ended in another mode
@@ -218,9 +222,18 @@ class set_grad_enabled(_ModeContext):
 
 
 class inference_mode(_ModeContext):
-    """As `no_grad`, and what is made within can never be recorded later.
+    """As `no_grad`, and what is made within is marked (``x.is_inference()``).
 
-    ``inference_mode(False)`` leaves it. A context manager and a decorator.
+    Outside, a marked Tensor serves as a constant: RuntimeError is raised if it is to require grad,
+    is changed in place, or would have to be saved for backward; ``clone()`` makes an ordinary one.
+    A view is marked if its base is. ``inference_mode(False)`` leaves the mode. A context manager
+    and a decorator.
+
+    >>> import tapegrad
+    >>> with tapegrad.inference_mode():
+    ...     y = tapegrad.ones(2) * 3
+    >>> y.is_inference(), (y + 1).is_inference()
+    (True, False)
     """
 
     def __new__(cls, mode: Any = True) -> Any:

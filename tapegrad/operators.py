@@ -20,8 +20,9 @@ import numpy as np
 from tapegrad import rules
 from tapegrad.inplace import in_place
 from tapegrad.primitive import Primitive, by_ufunc, operators, primitives
-from tapegrad.recording import apply, binary, mark_view, unary
+from tapegrad.recording import apply, mark_view
 from tapegrad.replay import native
+from tapegrad.shortpaths import binary, short_paths, unary
 from tapegrad.tensor import Tensor
 
 __all__ = ["functions", "modules", "namespaces"]
@@ -31,8 +32,6 @@ functions: dict[str, Callable[..., Any]] = {}
 modules: dict[str, dict[str, Callable[..., Any]]] = {"": functions}
 #: Modules' dictionaries that hand the functions on.
 namespaces: list[dict[str, Any]] = []
-#: The short recording paths, with their primitives and whether the operands are swapped.
-short_paths: dict[Callable[..., Any], tuple[Primitive, bool]] = {}
 #: What machine code refers to by address.
 _alive: list[Any] = []
 
@@ -54,8 +53,10 @@ DUNDERS = {
 }
 #: Those without.
 COMPARISONS = {"eq": "eq", "ne": "ne", "lt": "lt", "le": "le", "gt": "gt", "ge": "ge"}
-UNARY_DUNDERS = {"neg": "neg", "abs": "abs", "invert": "bitwise_not", "pos": "positive"}
+UNARY_DUNDERS = {"neg": "neg", "abs": "abs", "pos": "positive"}
 COMMUTATIVE = {"add", "mul", "and", "or", "xor"}
+#: The primitives of ``number - x`` and ``number / x``, whose derivatives have names of their own.
+REFLECTED = {"sub": "sub_from", "div": "div_into"}
 
 
 def _function(primitive: Primitive) -> Callable[..., Any]:
@@ -86,6 +87,15 @@ def _install(name: str, function: Callable[..., Any], method: Any, inplace: bool
         setattr(Tensor, name + "_", in_place(function, name + "_"))
 
 
+#: Methods that torch has as functions, too: ``tapegrad.exp_(x)``.
+IN_PLACE_FUNCTIONS = """
+abs acos acosh addmv arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil
+clamp clamp_max clamp_min clip cos cosh deg2rad erf erfc exp exp2 expm1 fill fix floor frac
+index_put ldexp log log10 log1p log2 logit nan_to_num neg negative rad2deg reciprocal relu round
+rsqrt sigmoid sin sinc sinh sqrt square tan tanh trunc xlogy zero
+""".split()  # noqa: SIM905 - readable so
+
+
 def _install_all() -> None:
     for family in pkgutil.iter_modules(rules.__path__):
         importlib.import_module(f"tapegrad.rules.{family.name}")
@@ -94,7 +104,6 @@ def _install_all() -> None:
     for primitive in primitives:
         if primitive.elementwise and primitive.arity in (1, 2):
             primitive.fast = (unary if primitive.arity == 1 else binary)(primitive)
-            short_paths[primitive.fast] = (primitive, False)
         if not primitive.hidden or primitive.aliases:
             function = _function(primitive)
             own = () if primitive.hidden else (primitive.name,)
@@ -106,6 +115,9 @@ def _install_all() -> None:
             _install(name, operator.function, operator.method, operator.inplace)
         for numpy_function in operator.numpy:
             _numpy[numpy_function] = operator.function
+    for name in IN_PLACE_FUNCTIONS:
+        if hasattr(Tensor, name + "_"):
+            functions[name + "_"] = getattr(Tensor, name + "_")
     _install_dunders()
     _ufuncs.update(by_ufunc())
 
@@ -114,35 +126,42 @@ def _install_dunders() -> None:
     """Attach Python's operators.
 
     The primitive itself serves where there is one of that name, since its path is the shortest; a
-    public function otherwise, such as ``matmul``.
+    public function otherwise, such as ``matmul``, or ``remainder``, which has to choose one of two.
     """
-    by_name = {p.name: p for p in primitives if p.elementwise}
+    by_name: dict[str, Primitive | None] = {}
+    for p in primitives:
+        if p.arity == 2 and p.elementwise:
+            by_name[p.name] = None if p.name in by_name else p
     for dunder, name in DUNDERS.items():
         primitive = by_name.get(name)
-        if primitive is not None and primitive.fast is not None:
-            function = reflected = primitive.fast
-            if dunder not in COMMUTATIVE:
-                reflected = binary(primitive, reflected=True)
-                short_paths[reflected] = (primitive, True)
-        else:
+        if primitive is None:
             function, reflected = functions[name], _swapped(functions[name])
+        else:
+            function = binary(primitive, operator=True)
+            number_first = by_name.get(REFLECTED.get(name, name)) or primitive
+            reflected = binary(primitive, operator=True, reflected=number_first)
         setattr(Tensor, f"__{dunder}__", function)
         setattr(Tensor, f"__r{dunder}__", function if dunder in COMMUTATIVE else reflected)
         setattr(Tensor, f"__i{dunder}__", in_place(function, name))
-    for dunder, name in {**COMPARISONS, **UNARY_DUNDERS}.items():
+    for kind in ("", "r", "i"):  # torch has Python 2's names, too
+        setattr(Tensor, f"__{kind}div__", getattr(Tensor, f"__{kind}truediv__"))
+    for dunder, name in COMPARISONS.items():
+        compare = next(p for p in primitives if p.name == name)
+        setattr(Tensor, f"__{dunder}__", binary(compare, operator=True))
+    for dunder, name in UNARY_DUNDERS.items():
         setattr(Tensor, f"__{dunder}__", functions[name])
 
 
 def _install_native() -> None:
-    """Put machine code in the place of every short path, wherever it can be called."""
+    """Let machine code stand for every short path, and for `apply`, wherever they are called."""
     from tapegrad.kernels.methods import NativeOperators
     from tapegrad.kernels.run import compiled
 
     native_operators = NativeOperators(Tensor, compiled().share(Tensor, mark_view))
     _alive.append(native_operators)
     numbers = {}
-    for function, (primitive, reflected) in short_paths.items():
-        number = native_operators.add(primitive, function, reflected)
+    for function, path in short_paths.items():
+        number = native_operators.add(path.primitive, path.rest, path.swapped, path.numbers)
         if number is not None:
             numbers[function] = number
     Primitive.apply = staticmethod(native_operators.link(apply))
@@ -152,12 +171,12 @@ def _install_native() -> None:
             setattr(Tensor, name, method)
     made = {}
     for function, number in numbers.items():
-        primitive, reflected = short_paths[function]
-        if not reflected:
-            made[function] = native_operators.function(
-                number, primitive.name, function.__doc__ or ""
-            )
-            primitive.fast = made[function]
+        name, doc = short_paths[function].primitive.name, function.__doc__ or ""
+        made[function] = native_operators.function(number, name, doc)
+        short_paths[function].become(made[function])
+    for primitive in primitives:
+        if primitive.fast in made:
+            primitive.fast = made[primitive.fast]
     for namespace in (*modules.values(), *namespaces):
         for name, value in list(namespace.items()):
             if isinstance(value, FunctionType) and value in made:

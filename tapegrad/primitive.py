@@ -67,6 +67,7 @@ class Primitive:
         "arity",
         "bound",
         "casts",
+        "check",
         "code",
         "condition",
         "elementwise",
@@ -78,11 +79,14 @@ class Primitive:
         "is_output",
         "name",
         "native",
+        "numbers",
         "outputs",
         "params",
         "plans",
+        "refuses",
         "rules",
         "saves",
+        "several",
         "split",
         "usual",
         "view",
@@ -105,6 +109,10 @@ class Primitive:
         floating: bool = False,
         condition: bool = False,
         view: bool = False,
+        several: bool = False,
+        numbers: str | None = None,
+        refuses: str = "",
+        check: Callable[..., None] | None = None,
         native: bool = True,
         hidden: bool = False,
         casts: bool = False,
@@ -122,8 +130,13 @@ class Primitive:
         self.floating = floating
         self.condition = condition
         self.view = view
+        self.several = several
+        self.refuses = refuses
+        self.check = check
         self.native = native and elementwise
         self.hidden = hidden or not elementwise
+        #: The inputs that may be numbers where the function is called by name.
+        self.numbers = numbers if numbers is not None else "xyzw" if self.hidden else "y"
         self.aliases = aliases
         self.casts = casts
         self.bound = tuple(None if rule is None else BoundRule(self, rule) for rule in rules)
@@ -140,12 +153,13 @@ class Primitive:
         primitives.append(self)
 
     def __call__(self, *args: Any) -> Any:
-        if self.fast is not None and hasattr(args[0], "_spec"):
-            return self.fast(*args)
+        fast = self.fast
+        if fast is not None and hasattr(args[0], "_spec"):
+            return fast(*args)
         inputs = args[: self.split]
         for value in inputs:
             if type(value) is not np.ndarray and hasattr(value, "_spec"):
-                return Primitive.apply(self, inputs, args[len(inputs) :])
+                return fast(*args) if fast else Primitive.apply(self, inputs, args[len(inputs) :])
         if self.arity < 0:
             return self.forward(inputs, *args[len(inputs) :])
         return self.forward(*args)
@@ -228,7 +242,10 @@ def elementwise(
     ``condition`` (input 0 is a bool that takes no part in promotion), ``native`` (False where Numba
     cannot compile the rule), ``grad_name`` (torch's name, where it isn't ``<Name>Backward0``),
     ``aliases`` (further public names; "special.expit" is one in that module), ``hidden`` (no
-    function and method of its name: a `public` function uses it, or it is only in a module).
+    function and method of its name: a `public` function uses it, or it is only in a module),
+    ``numbers`` (the inputs that the function takes Python numbers for, by their names in rules; by
+    default "y", of a hidden one all), ``refuses`` (kinds of dtypes, as NumPy's letters, for which
+    it isn't implemented), ``check`` (called with the inputs, to raise another error).
     """
     return Primitive(name, forward, rules, elementwise=True, **options)
 
@@ -241,8 +258,9 @@ def structural(
     The forward function's parameters after the inputs are the record's parameters, passed by
     position and hashable where possible. Options: ``variadic`` (one rule for any number of inputs,
     given as a tuple), ``outputs`` (more than one: ``out`` and ``out_bar`` are tuples), ``view``
-    (the result shares the input's memory), ``casts`` (the result has another dtype than the
-    input, on purpose), ``grad_name``.
+    (the result shares the input's memory), ``several`` (a view that is one of the several results
+    of one function; its last parameter is its number), ``casts`` (the result has another dtype than
+    the input, on purpose), ``grad_name``.
     """
     code = forward.__code__
     names = code.co_varnames[: code.co_argcount]

@@ -285,7 +285,8 @@ class Replay:
         gathered = self.adjoints.setdefault(source, [None] * primitives[maker[CODE]].outputs)
         position = record[PARAMS][0]
         before = gathered[position]
-        gathered[position] = out_bar if before is None else np.add(before, out_bar)
+        plus = added if self.wrap is None else np.add
+        gathered[position] = out_bar if before is None else plus(before, out_bar)
 
     def _needed(self, targets: frozenset[int]) -> set[int]:
         """The places on a way from a target to a root."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Spec", "spec_for", "spec_of", "spec_table", "specs"]
+__all__ = ["Spec", "number_array", "spec_for", "spec_of", "spec_table", "specs"]
 
 #: Arrays up to this size take the short recording path, which does not count bytes: the garbage
 #: that can gather between two sweeps of the tape is bounded by this times the sweep's interval.
@@ -32,10 +32,13 @@ class Spec:
     """A shape and a dtype. Never made directly: `spec_of` gives the one of its kind."""
 
     __slots__ = (
+        "_as_inference",
         "as_special",
         "constants",
+        "detached",
         "differentiable",
         "dtype",
+        "inference",
         "is_complex",
         "nbytes",
         "ndim",
@@ -47,7 +50,13 @@ class Spec:
         "special",
     )
 
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], special: bool) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        special: bool = False,
+        inference: bool = False,
+    ) -> None:
         self.shape = shape
         self.dtype = dtype
         self.ndim = len(shape)
@@ -59,6 +68,11 @@ class Spec:
         #: moved.
         self.special = special
         self.as_special: Spec = self
+        #: Marks Tensors that were made in inference mode, which are special as well.
+        self.inference = inference
+        self._as_inference = self if inference else None
+        #: That of a Tensor over the same memory that is nothing else.
+        self.detached: Spec = self
         #: The short recording path serves real floating arrays that are small and not special.
         real = not special and dtype.char in "fd"
         self.plain = real and self.nbytes <= SMALL_BYTES
@@ -67,9 +81,21 @@ class Spec:
         self.number = len(specs)
         specs.append(self)
 
+    @property
+    def as_inference(self) -> Spec:
+        """The spec of that shape and dtype for Tensors made in inference mode."""
+        made = self.detached._as_inference
+        if made is None:
+            with _lock:
+                made = self.detached._as_inference
+                if made is None:
+                    made = Spec(self.shape, self.dtype, special=True, inference=True)
+                    self.detached._as_inference = made
+        return made
+
     def constant(self, value: float) -> np.ndarray:
         """A Python number as a 0-d array of this dtype; small sets of numbers are kept."""
-        array = np.array(value, self.dtype)
+        array = number_array(value, self.dtype)
         # 0.0 == -0.0, and a dictionary would give the one for the other.
         if value and len(self.constants) < CONSTANTS:
             array.flags.writeable = False
@@ -78,6 +104,15 @@ class Spec:
 
     def __repr__(self) -> str:
         return f"{self.dtype.name}[{', '.join(map(str, self.shape))}]"
+
+
+def number_array(value: complex, dtype: np.dtype[Any]) -> np.ndarray:
+    """A Python number as a 0-d array, without a floating-point warning or error."""
+    try:
+        return np.array(value, dtype)
+    except (FloatingPointError, RuntimeWarning):
+        with np.errstate(all="ignore"):
+            return np.array(value, dtype)
 
 
 _lock = threading.Lock()
@@ -103,7 +138,8 @@ def _new(key: tuple[tuple[int, ...], Any]) -> Spec:
     with _lock:
         spec = spec_table.get(key)
         if spec is None:
-            spec = Spec(key[0], key[1], special=False)
+            spec = Spec(key[0], key[1])
             spec.as_special = Spec(key[0], key[1], special=True)
+            spec.as_special.detached = spec
             spec_table[key] = spec
         return spec

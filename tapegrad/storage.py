@@ -12,10 +12,21 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
+from typing import Any
 
 import numpy as np
 
-__all__ = ["Stamp", "clock", "is_stale", "owner", "stamp", "stamps", "version", "version_at"]
+__all__ = [
+    "Stamp",
+    "aside",
+    "clock",
+    "is_stale",
+    "owner",
+    "stamp",
+    "stamps",
+    "version",
+    "version_at",
+]
 
 
 class Stamp:
@@ -56,6 +67,12 @@ def owner(array: np.ndarray) -> np.ndarray:
             break
         base = base.base
     return array
+
+
+def aside(array: np.ndarray) -> np.ndarray:
+    """The same memory under an owner of its own: what is written there is stamped apart."""
+    buffer: Any = array
+    return np.asarray(memoryview(buffer))
 
 
 def stamp(array: np.ndarray, serial: int) -> None:

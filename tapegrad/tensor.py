@@ -15,14 +15,23 @@ import numpy as np
 
 from tapegrad import dtypes
 from tapegrad.layouts import layout, strided
-from tapegrad.modes import modes
-from tapegrad.primitive import Primitive, primitives
+from tapegrad.modes import modes, switch
+from tapegrad.primitive import Primitive
 from tapegrad.size import Size, size_of
-from tapegrad.spec import Spec, spec_of
-from tapegrad.storage import version
-from tapegrad.tape import CODE, tape
+from tapegrad.spec import Spec, number_array, spec_of
+from tapegrad.storage import aside, version
+from tapegrad.tape import tape
 
-__all__ = ["Tensor", "View", "as_tensor_input", "from_array", "place_of"]
+__all__ = [
+    "Tensor",
+    "View",
+    "as_tensor_input",
+    "check_base",
+    "detached",
+    "from_array",
+    "place_of",
+    "view_of",
+]
 
 
 class Tensor:
@@ -38,7 +47,7 @@ class Tensor:
     _spec: Spec
     _place: int | None
     _grad: Tensor | None
-    _extra: View | str
+    _extra: View
 
     __array_priority__ = 1000
 
@@ -120,6 +129,11 @@ class Tensor:
             return
         if value:
             _check_differentiable(self._spec.dtype)
+            if self._spec.inference and not modes.inference:
+                raise RuntimeError(
+                    "Setting requires_grad=True on inference tensor outside InferenceMode is not "
+                    "allowed."
+                )
             self._place = tape.new_leaf(self)
         else:
             self._place = None
@@ -143,11 +157,9 @@ class Tensor:
     @property
     def output_nr(self) -> int:
         """Which output of its record it is."""
-        place = place_of(self)
-        record = None if place is None or place < 0 else tape.record(place)
-        if record is None or primitives[record[CODE]].name != "output":
-            return 0
-        return int(record[3][0])
+        from tapegrad.autograd.graph import output_of
+
+        return output_of(place_of(self))
 
     @property
     def grad(self) -> Tensor | None:
@@ -203,6 +215,8 @@ class Tensor:
     @property
     def _version(self) -> int:
         """How often its memory was changed in place."""
+        if self._spec.inference:
+            raise RuntimeError("Inference tensors do not track version counter.")
         return version(self._array)
 
     @property
@@ -216,7 +230,7 @@ class Tensor:
     @property
     def data(self) -> Tensor:
         """A Tensor over the same memory that is not recorded. Can be set, to a Tensor."""
-        return from_array(self._array)
+        return detached(self, aside(self._array))
 
     @data.setter
     def data(self, value: Tensor) -> None:
@@ -228,8 +242,8 @@ class Tensor:
                 "dtype"
             )
         self._array = value._array
-        spec = spec_of(value._array)
-        self._spec = spec.as_special if self._spec.special else spec
+        spec = value._spec.detached
+        self._spec = spec if view_of(self) is None else spec.as_special
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """The array itself, not a copy.
@@ -304,7 +318,7 @@ class Tensor:
     def __iter__(self) -> Iterator[Tensor]:
         if self._spec.ndim == 0:
             raise TypeError("iteration over a 0-d tensor")
-        return iter([self[i] for i in range(self._spec.shape[0])])  # type: ignore[index]
+        return iter(self.unbind())  # type: ignore[attr-defined]
 
     def __contains__(self, element: Any) -> bool:
         if not isinstance(element, (Tensor, bool, int, float, complex, np.generic)):
@@ -369,17 +383,32 @@ class View:
     view's own place is derived again, when somebody asks for it.
     """
 
-    __slots__ = ("base", "params", "primitive", "recording", "root", "root_place")
+    __slots__ = (
+        "array",
+        "base",
+        "inference",
+        "params",
+        "primitive",
+        "recording",
+        "root",
+        "root_place",
+        "several",
+    )
 
     def __init__(
         self, base: Tensor, primitive: Primitive, params: tuple[Any, ...], recording: bool
     ) -> None:
         above = view_of(base)
         self.base = base
+        #: The base's array when the view was made; its shape may be changed in place.
+        self.array = base._array
         self.root: Tensor = base if above is None else above.root
         self.primitive = primitive
         self.params = params
+        #: Whether it is, or is a view of, one of several views that one function made.
+        self.several = primitive.several or (above is not None and above.several)
         self.recording = recording
+        self.inference = not recording and modes.inference
         self.root_place = self.root._place
 
 
@@ -387,8 +416,7 @@ def view_of(tensor: Tensor) -> View | None:
     """The `View` of a Tensor that is one."""
     if not tensor._spec.special:
         return None
-    extra = getattr(tensor, "_extra", None)
-    return extra if isinstance(extra, View) else None
+    return getattr(tensor, "_extra", None)
 
 
 def place_of(tensor: Tensor) -> int | None:
@@ -398,6 +426,7 @@ def place_of(tensor: Tensor) -> int | None:
         return tensor._place
     chain = []
     while view is not None:
+        check_base(view)
         chain.append((tensor, view))
         tensor = view.base
         view = view_of(tensor)
@@ -412,6 +441,15 @@ def place_of(tensor: Tensor) -> int | None:
     return tensor._place
 
 
+def check_base(view: View) -> None:
+    """Raise RuntimeError if the base isn't what the view was made of any more."""
+    if view.array is not view.base._array:
+        raise RuntimeError(
+            "the base of this view was given another shape or other data in place since the view "
+            "was made: make the view again"
+        )
+
+
 def as_tensor_input(value: Any, number: bool = False) -> Tensor:
     """A Tensor from an input of an operation: itself, an array, or (``number``) a Python number."""
     if isinstance(value, Tensor):
@@ -421,7 +459,7 @@ def as_tensor_input(value: Any, number: bool = False) -> Tensor:
     if number and isinstance(value, (bool, int, float, complex, np.generic)):
         if isinstance(value, np.generic):
             value = value.item()
-        return from_array(np.array(value, dtypes.number_dtype(value).numpy))
+        return from_array(number_array(value, dtypes.number_dtype(value).numpy))
     raise TypeError(f"expected a Tensor, an array or a number, but got {type(value).__name__}")
 
 
@@ -436,10 +474,21 @@ def from_array(array: np.ndarray, requires_grad: bool = False) -> Tensor:
     dtypes.from_numpy(array.dtype)
     out._array = array
     out._spec = spec_of(array)
+    if not switch.plain and modes.inference:
+        out._spec = out._spec.as_inference
     out._place = None
     if requires_grad:
         _check_differentiable(array.dtype)
         out._place = tape.new_leaf(out)
+    return out
+
+
+def detached(tensor: Tensor, array: np.ndarray) -> Tensor:
+    """A Tensor that isn't recorded, over an array of the Tensor's memory, shape and dtype."""
+    out = Tensor.__new__(Tensor)
+    out._array = array
+    out._spec = tensor._spec.detached
+    out._place = None
     return out
 
 

@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tapegrad as tg
-from tapegrad import operators, replay
+from tapegrad import replay
 from tapegrad.kernels.native import ufunc_loop
 from tapegrad.modes import switch
 from tapegrad.primitive import Primitive
 from tapegrad.recording import apply
 from tapegrad.rules.reductions import sum_all
+from tapegrad.shortpaths import short_paths
 from tapegrad.tape import tape
 from tests.samples import SAMPLES
 
@@ -26,25 +27,28 @@ pytestmark = pytest.mark.skipif(
     not replay.load_native(), reason="the native loop can't be used here"
 )
 
-#: The short paths in Python that have machine code, by name.
+#: The short paths that have machine code, by name.
 PATHS = {
-    primitive.name + "_reflected" * reflected: (function, primitive, reflected)
-    for function, (primitive, reflected) in operators.short_paths.items()
-    if all(ufunc_loop(primitive.forward, c * primitive.arity + "->" + c) for c in "fd")
+    f"{path.primitive.name}{'_swapped' * path.swapped}{i}": (function, path)
+    for i, (function, path) in enumerate(short_paths.items())
+    if all(ufunc_loop(path.primitive.forward, c * path.primitive.arity + "->" + c) for c in "fd")
 }
 
 
-def native_of(name):
-    """The operator in machine code, as a function of its operands in the order of the method."""
-    _, primitive, reflected = PATHS[name]
-    if not reflected:
-        return primitive.fast
-    return next(
-        value
-        for key, value in vars(tg.Tensor).items()
-        if key.startswith("__r") and inspect.ismethoddescriptor(value)
-        if operators.DUNDERS.get(key[3:-2]) == primitive.name
-    )
+def both(name):
+    """A short path in Python, and the machine code that stands for it."""
+    function, path = PATHS[name]
+    native = inspect.getclosurevars(function).nonlocals["native"]
+
+    def in_python(*operands):
+        path.become(None)
+        try:
+            return function(*operands)
+        finally:
+            path.become(native)
+
+    assert native is not None
+    return in_python, native
 
 
 def outcome(function, operands):
@@ -102,8 +106,9 @@ LAYOUTS = {
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
 @pytest.mark.parametrize("name", PATHS)
 def test_native_operator_is_the_short_path(name, dtype, layout):
-    function, primitive, reflected = PATHS[name]
-    native = native_of(name)
+    function, native = both(name)
+    path = PATHS[name][1]
+    primitive = path.primitive
     rng = np.random.default_rng(0)
     arrays = [
         LAYOUTS[layout](rng.uniform(0.1, 2.0, 12).astype(dtype)) for _ in range(primitive.arity)
@@ -112,10 +117,10 @@ def test_native_operator_is_the_short_path(name, dtype, layout):
         operands = [tg.from_numpy(a) for a in arrays]
         for x, need in zip(operands, needs, strict=True):
             x.requires_grad_(bool(need))
-        if not reflected:
+        if not path.swapped:
             assert_same(function, native, operands)
-        if primitive.arity == 2:
-            for number in (2.0, 3, 0.0, -0.0, 0.123, True, np.float64(0.3)):
+        if primitive.arity == 2 and path.numbers:
+            for number in (2.0, 3, 0.0, -0.0, 0.123, np.float64(0.3)):
                 assert_same(function, native, [operands[0], number])
 
 
@@ -124,14 +129,15 @@ SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 5e-324, 1e300, -1e300,
 
 @pytest.mark.parametrize("name", PATHS)
 def test_special_values_raise_no_floating_point_error(name):
-    function, primitive, reflected = PATHS[name]
-    grids = np.meshgrid(*[SPECIAL] * primitive.arity)
+    function, native = both(name)
+    path = PATHS[name][1]
+    grids = np.meshgrid(*[SPECIAL] * path.primitive.arity)
     operands = [tg.from_numpy(np.ascontiguousarray(g.ravel())) for g in grids]
-    if reflected:
+    if path.swapped:
         operands[1] = 0.5
-    assert_same(function, native_of(name), operands)
+    assert_same(function, native, operands)
     with np.errstate(all="raise"):
-        native_of(name)(*operands)
+        native(*operands)
         # What the loop left in the processor's flags is nobody's business.
         np.add(np.ones(3), np.ones(3))
 
@@ -143,9 +149,9 @@ def test_special_values_raise_no_floating_point_error(name):
 )
 def test_numbers_of_any_value(values, number, dtype):
     x = tg.from_numpy(np.array(values, dtype)).requires_grad_()
-    for name in ("mul", "div_reflected", "sub_reflected", "pow"):
-        if name in PATHS:
-            assert_same(PATHS[name][0], native_of(name), [x, number])
+    for name in PATHS:
+        if name.startswith(("mul", "div", "sub")) and PATHS[name][1].numbers:
+            assert_same(*both(name), [x, number])
 
 
 def test_nothing_leaks():

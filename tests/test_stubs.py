@@ -26,6 +26,10 @@ def stubs():
     return json.loads(run.stdout)
 
 
+def test_no_stub_is_left_over():
+    assert {path.relative_to(HERE).as_posix() for path in HERE.rglob("*.pyi")} == set(STUBS)
+
+
 @pytest.mark.parametrize("name", STUBS)
 def test_stubs_are_up_to_date(name):
     pytest.importorskip("ruff")

@@ -1,13 +1,14 @@
 """Write the type stubs from the registry: ``python -m tests.write_stubs``, or ``make stubs``.
 
-Functions and methods follow from declarations, which a type checker can't see. So two stubs are
-written and committed: tapegrad/__init__.pyi and tapegrad/tensor.pyi. A test fails if they are out
-of date.
+Functions and methods follow from declarations, which a type checker can't see. So stubs are written
+and committed: tapegrad/__init__.pyi, tapegrad/tensor.pyi, and one for each module that is made when
+tapegrad is imported, such as tapegrad/nn/functional.pyi. A test fails if they are out of date.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import math
 import re
@@ -64,7 +65,10 @@ KNOWN = {
     "_Any": "Any", "dtype": "dtypes.dtype", "device": "dtypes.device", "layout": "layouts.layout",
 }  # fmt: skip
 #: The slots of `View` that aren't its constructor's arguments.
-VIEW = {"root": "Tensor", "root_place": "_int | None"}
+VIEW = {
+    "array": "np.ndarray", "root": "Tensor", "root_place": "_int | None", "inference": "_bool",
+    "several": "_bool",
+}  # fmt: skip
 NAME = re.compile(r"[A-Za-z_][\w.]*")
 OPERANDS = {"input", "other", "exponent"}
 ELEMENTWISE = {
@@ -188,10 +192,8 @@ def package_stub() -> str:
     functions, others = [], []
     for name in sorted({*tapegrad.__all__, *tapegrad._ON_DEMAND}):
         value = getattr(tapegrad, name, None)
-        if isinstance(value, ModuleType) and value.__spec__ is not None:
+        if isinstance(value, ModuleType):
             others.append(f"from tapegrad import {name} as {name}")
-        elif isinstance(value, ModuleType):
-            others.append(f"{name}: Any")
         elif isinstance(value, dtypes.dtype):
             others.append(f"{name}: dtypes.dtype")
         elif isinstance(value, FunctionType | MethodType):
@@ -220,6 +222,33 @@ def package_stub() -> str:
     return "\n".join(lines) + "\n"
 
 
+def module_stub(path: str) -> str:
+    """The stub of tapegrad.<path>, a module that no file holds."""
+    imports = [IMPORTS, "from tapegrad.tensor import Tensor"]
+    functions = []
+    for name, value in sorted(vars(sys.modules[f"tapegrad.{path}"]).items()):
+        if isinstance(value, ModuleType):
+            imports.append(f"from tapegrad.{path} import {name} as {name}")
+        elif isinstance(value, FunctionType) and not name.startswith("_"):
+            functions.append(definition(name, value, method=False))
+    aliases = [ALIASES] if any("_Operand" in line for line in functions) else []
+    head = HEAD.format(what=f"torch.{path}, as far as tapegrad has it.")
+    return "\n".join([head, *imports, *aliases, *functions]) + "\n"
+
+
+def made_modules() -> dict[str, str]:
+    """The stubs' names of the modules that no file holds, and the modules' paths."""
+    paths = [path for path in operators.modules if path]
+    paths += [path.rpartition(".")[0] for path in paths if "." in path]
+    names = {}
+    for path in sorted(set(paths)):
+        name = path.replace(".", "/")
+        package = any(other.startswith(f"{path}.") for other in paths)
+        if not any((HERE / f"{name}{end}.py").exists() for end in ("", "/__init__")):
+            names[f"{name}/__init__.pyi" if package else f"{name}.pyi"] = path
+    return names
+
+
 def formatted(text: str) -> str:
     """The text as ruff formats it."""
     ruff = [sys.executable, "-m", "ruff"] if find_spec("ruff") else ["ruff"]
@@ -231,13 +260,18 @@ def formatted(text: str) -> str:
     return text
 
 
-STUBS = {"__init__.pyi": package_stub, "tensor.pyi": tensor_stub}
+STUBS = {
+    "__init__.pyi": package_stub,
+    "tensor.pyi": tensor_stub,
+    **{name: functools.partial(module_stub, path) for name, path in made_modules().items()},
+}
 
 
 def main() -> None:
     """Write the stubs."""
     assert operators.functions
     for name, make in STUBS.items():
+        (HERE / name).parent.mkdir(exist_ok=True)
         (HERE / name).write_text(formatted(make()), encoding="utf-8")
         print(f"wrote tapegrad/{name}")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tapegrad.primitive import Primitive, primitives
-from tapegrad.tape import CODE, INPUTS, Record, arity, tape
+from tapegrad.tape import CODE, INPUTS, PARAMS, Record, arity, tape
 
-__all__ = ["Node", "name_of", "node"]
+__all__ = ["Node", "name_of", "node", "output_of"]
 
 
 class Node:
@@ -31,7 +31,7 @@ class Node:
         record = _maker(self._record)
         functions: list[tuple[Node | None, int]] = []
         for place in record[INPUTS : INPUTS + arity(record)]:
-            functions.append((None, 0) if place is None else (node(place), _output_of(place)))
+            functions.append((None, 0) if place is None else (node(place), output_of(place)))
         return tuple(functions)
 
     @property
@@ -100,8 +100,12 @@ def _primitive(record: Record) -> Primitive:
     return primitives[_maker(record)[CODE]]
 
 
-def _output_of(place: int) -> int:
-    record = tape.record(place) if place > 0 else None
-    if record is not None and primitives[record[CODE]].name == "output":
-        return int(record[3][0])
-    return 0
+def output_of(place: int | None) -> int:
+    """Which output of its record the value at a place is."""
+    record = None if place is None or place < 0 else tape.record(place)
+    if record is None:
+        return 0
+    primitive = primitives[record[CODE]]
+    if primitive.is_output:
+        return int(record[PARAMS][0])
+    return int(record[PARAMS][len(primitive.params) - 1]) if primitive.several else 0

@@ -90,7 +90,8 @@ __all__ = ["compile_forward"]
     FALLBACK,  # id of the function in Python
     ARITY,
     CODE,  # id of the primitive's number
-    REFLECTED,  # the method's own Tensor is the operand on the right
+    SWAPPED,  # the method's own Tensor is the operand on the right
+    NUMBERS,  # the other operand may be a number
     LOOP_32,  # address of the ufunc's inner loop for float32
     DATA_32,  # what that loop is given
     LOOP_64,
@@ -101,8 +102,8 @@ __all__ = ["compile_forward"]
     SAVES_X_FOR_Y,
     SAVES_Y_FOR_Y,
     SAVES_OUT_FOR_Y,
-) = range(15)
-OPERATOR_FIELDS = 15
+) = range(16)
+OPERATOR_FIELDS = 16
 
 
 def _forward(operator: int, self: int, args: int, count: int, names: int) -> int:
@@ -140,11 +141,11 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
         y = load64(args + 8 * (1 - own))
         kind = load64(y + TYPE)
         if kind == shared[TENSOR]:
-            ready = load64(y + shared[SPEC_SLOT]) == spec and op[REFLECTED] == 0
+            ready = load64(y + shared[SPEC_SLOT]) == spec and op[SWAPPED] == 0
             y_array = load64(y + shared[ARRAY_SLOT])
             y_place = load64(y + shared[PLACE_SLOT])
             ready = ready and load64(y_array + DESCR) == descr
-        elif kind == shared[FLOAT] or kind == shared[INT]:
+        elif op[NUMBERS] != 0 and (kind == shared[FLOAT] or kind == shared[INT]):
             y_array = dict_get(load64(spec + shared[CONSTANTS_SLOT]), y)
             # A number that isn't kept: Python keeps it, or it is made an array each time.
             number = y_array == 0
@@ -200,7 +201,7 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
     )
     if array == 0:
         return 0
-    if op[REFLECTED]:
+    if op[SWAPPED]:
         x_array, y_array = y_array, x_array
         x_place, y_place = y_place, x_place
         x_stride, y_stride = y_stride, x_stride

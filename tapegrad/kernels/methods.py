@@ -71,9 +71,9 @@ class NativeOperators:
         self._names: list[str] = []
 
     def add(
-        self, primitive: Primitive, function: Callable[..., Any], reflected: bool
+        self, primitive: Primitive, rest: Callable[..., Any], swapped: bool, numbers: bool
     ) -> int | None:
-        """Note an operator, whose short path in Python is ``function``; None if it has no loops."""
+        """Note an operator, as a `shortpaths.ShortPath` describes it; None if it has no loops."""
         loops: list[int] = []
         for kind in "fd":
             loop = ufunc_loop(primitive.forward, kind * primitive.arity + "->" + kind)
@@ -82,10 +82,11 @@ class NativeOperators:
             loops += loop
         fields = np.zeros(forward.OPERATOR_FIELDS, np.int64)
         fields[forward.SHARED] = self._shared.ctypes.data
-        fields[forward.FALLBACK] = id(function)
+        fields[forward.FALLBACK] = id(rest)
         fields[forward.ARITY] = primitive.arity
         fields[forward.CODE] = id(primitive.code)
-        fields[forward.REFLECTED] = reflected
+        fields[forward.SWAPPED] = swapped
+        fields[forward.NUMBERS] = numbers
         fields[forward.LOOP_32 : forward.LOOP_32 + 4] = loops
         out = primitive.arity  # the number of the result among what a rule may save
         for i, saves in enumerate(primitive.saves):
@@ -93,7 +94,7 @@ class NativeOperators:
             fields[first] = 0 in saves
             fields[first + 1] = out == 2 and 1 in saves
             fields[first + 2] = out in saves
-        self._kept += [function, primitive.code]
+        self._kept += [rest, primitive.code]
         self._fields.append(fields)
         return len(self._fields) - 1
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.dtypes import TYPE_NAMES
 from tapegrad.primitive import elementwise, public, select
 from tapegrad.rules.arithmetic import add_, div_
-from tapegrad.rules.comparison import TYPE_NAMES
 from tapegrad.rules.exponential import sigmoid
 from tapegrad.rules.special import erf_array
 from tapegrad.rules.trigonometric import tanh

@@ -10,15 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.dtypes import TYPE_NAMES
+
+#: The same, under the name that it has among rules.
+DTYPE_NAMES = TYPE_NAMES
+
 #: Names that torch takes as well, as NumPy has them.
 NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input"}
-
-#: torch's names of dtypes, as in its messages.
-DTYPE_NAMES = {
-    **{"bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int"},
-    **{"int64": "Long", "float16": "Half", "float32": "Float", "float64": "Double"},
-    **{"complex64": "ComplexFloat", "complex128": "ComplexDouble"},
-}
 
 
 def with_numpy_names(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -27,9 +27,41 @@ def negated(out_bar):
     return -out_bar
 
 
+def check_negation(input: Any) -> None:
+    """Raise torch's error for a bool Tensor."""
+    if input._spec.dtype.kind == "b":
+        raise RuntimeError(
+            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to "
+            "invert a mask, use the `~` or `logical_not()` operator instead."
+        )
+
+
+def check_subtraction(input: Any, other: Any) -> None:
+    """Raise torch's error for bool operands."""
+    bools = [
+        x._spec.dtype.kind == "b" if hasattr(x, "_spec") else isinstance(x, bool)
+        for x in (input, other)
+    ]
+    if all(bools):
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+            "`logical_xor()` operator instead."
+        )
+    if any(bools):
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying "
+            "to invert a mask, use the `~` or `logical_not()` operator instead."
+        )
+
+
 add_ = elementwise("add", np.add, same, same, hidden=True)
-sub_ = elementwise("sub", np.subtract, same, negated, hidden=True)
-neg = elementwise("neg", np.negative, negated, aliases=("negative",))
+sub_ = elementwise("sub", np.subtract, same, negated, hidden=True, check=check_subtraction)
+#: ``number - x`` and ``number / x`` by Python's operators, under torch's names.
+sub_from = elementwise(
+    "sub_from", np.subtract, None, negated, hidden=True, check=check_subtraction,
+    grad_name="RsubBackward1",
+)  # fmt: skip
+neg = elementwise("neg", np.negative, negated, aliases=("negative",), check=check_negation)
 
 
 @public(numpy=[np.positive])
@@ -52,24 +84,6 @@ def scaled(input: Any, other: Any, alpha: Any) -> Any:
     return mul(other, alpha)
 
 
-def check_subtraction(input: Any, other: Any) -> None:
-    """Raise torch's error for bool operands."""
-    bools = [
-        x._spec.dtype.kind == "b" if hasattr(x, "_spec") else isinstance(x, bool)
-        for x in (input, other)
-    ]
-    if all(bools):
-        raise RuntimeError(
-            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
-            "`logical_xor()` operator instead."
-        )
-    if any(bools):
-        raise RuntimeError(
-            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying "
-            "to invert a mask, use the `~` or `logical_not()` operator instead."
-        )
-
-
 @public(inplace=True)
 def add(input: Any, other: Any, *, alpha: Any = 1) -> Any:
     """``input + alpha * other``, elementwise and broadcast.
@@ -85,7 +99,6 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Any:
 
     Raises RuntimeError for bools, and for integers and an alpha that is a float.
     """
-    check_subtraction(input, other)
     return sub_(input, other if alpha == 1 else scaled(input, other, alpha))
 
 
@@ -93,16 +106,20 @@ def rsub_forward(x, y):
     return np.subtract(y, x)
 
 
-rsub_ = elementwise("rsub", rsub_forward, negated, same, hidden=True)
+rsub_ = elementwise("rsub", rsub_forward, negated, same, hidden=True, check=check_subtraction)
 rsub_number = elementwise(
-    "rsub_number", rsub_forward, negated, None, hidden=True, grad_name="RsubBackward1"
-)
+    "rsub_number", rsub_forward, negated, None, hidden=True, check=check_subtraction,
+    grad_name="RsubBackward1",
+)  # fmt: skip
 
 
 @public(method=False)
 def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Any:
-    """``other - alpha * input``."""
-    check_subtraction(other, input)
+    """``other - alpha * input``; ``other`` may be a number."""
+    if not hasattr(input, "_spec"):
+        raise TypeError(
+            "rsub(): argument 'input' (position 1) must be Tensor, not " + type(input).__name__
+        )
     minuend = input if alpha == 1 else scaled(other, input, alpha)
     return rsub_(minuend, other) if hasattr(other, "_spec") else rsub_number(minuend, other)
 
@@ -115,7 +132,7 @@ def mul_y(x):
     return x
 
 
-mul = elementwise("mul", np.multiply, mul_x, mul_y, aliases=("multiply",))
+mul = elementwise("mul", np.multiply, mul_x, mul_y, aliases=("multiply",), numbers="xy")
 
 
 def div_x(y):
@@ -127,6 +144,10 @@ def div_y(y, out):
 
 
 div_ = elementwise("div", np.true_divide, div_x, div_y, floating=True, hidden=True)
+div_into = elementwise(
+    "div_into", np.true_divide, None, div_y, floating=True, hidden=True,
+    grad_name="MulBackward0",
+)  # fmt: skip
 
 
 @public(inplace=True, aliases=("divide",))
@@ -177,10 +198,13 @@ def floor_divide_forward(x, y):
     return np.floor_divide(x, y)
 
 
-floor_divide = elementwise("floor_divide", floor_divide_forward, flat, flat_y)
-div_floor = elementwise(
-    "div_floor", floor_divide_forward, flat, flat_y, hidden=True, grad_name="DivBackward2"
+floor_divide = elementwise(
+    "floor_divide", floor_divide_forward, flat, flat_y, numbers="xy", refuses="bc"
 )
+div_floor = elementwise(
+    "div_floor", floor_divide_forward, flat, flat_y, hidden=True, refuses="bc",
+    grad_name="DivBackward2",
+)  # fmt: skip
 
 
 @public(numpy=[np.floor_divide], method=False)
@@ -197,8 +221,9 @@ def trunc_divide_forward(x, y):
 
 
 trunc_divide = elementwise(
-    "trunc_divide", trunc_divide_forward, flat, flat_y, hidden=True, grad_name="DivBackward2"
-)
+    "trunc_divide", trunc_divide_forward, flat, flat_y, hidden=True, refuses="bc",
+    grad_name="DivBackward2",
+)  # fmt: skip
 
 
 def remainder_y(out_bar, x, y):
@@ -210,13 +235,21 @@ def remainder_forward(x, y):
     return np.remainder(x, y)
 
 
-remainder = elementwise("remainder", remainder_forward, same, remainder_y)
+# Two of one name, since torch names the derivatives by whether the divisor is a Tensor.
+remainder_tensor = elementwise(
+    "remainder", remainder_forward, same, remainder_y, hidden=True, refuses="bc",
+    grad_name="RemainderBackward1",
+)  # fmt: skip
+remainder_number = elementwise(
+    "remainder", remainder_forward, same, None, hidden=True, refuses="bc",
+    grad_name="RemainderBackward0",
+)  # fmt: skip
 
 
-@public(numpy=[np.remainder], method=False)
-def numpy_remainder(input: Any, other: Any) -> Any:
-    """NumPy's `remainder`."""
-    return remainder(input, other)
+@public(inplace=True, numpy=[np.remainder])
+def remainder(input: Any, other: Any) -> Any:
+    """The remainder of a division, with the sign of the divisor; either may be a number."""
+    return (remainder_tensor if hasattr(other, "_spec") else remainder_number)(input, other)
 
 
 def fmod_y(out_bar, x, y):
@@ -228,13 +261,19 @@ def fmod_forward(x, y):
     return np.fmod(x, y)
 
 
-fmod = elementwise("fmod", fmod_forward, same, fmod_y)
+fmod_tensor = elementwise(
+    "fmod", fmod_forward, same, fmod_y, hidden=True, numbers="", refuses="bc",
+    grad_name="FmodBackward1",
+)  # fmt: skip
+fmod_number = elementwise(
+    "fmod", fmod_forward, same, None, hidden=True, refuses="bc", grad_name="FmodBackward0"
+)
 
 
-@public(numpy=[np.fmod], method=False)
-def numpy_fmod(input: Any, other: Any) -> Any:
-    """NumPy's `fmod`."""
-    return fmod(input, other)
+@public(inplace=True, numpy=[np.fmod])
+def fmod(input: Any, other: Any) -> Any:
+    """The remainder of a division, with the sign of the dividend; the divisor may be a number."""
+    return (fmod_tensor if hasattr(other, "_spec") else fmod_number)(input, other)
 
 
 def abs_x(out_bar, x):
@@ -242,7 +281,7 @@ def abs_x(out_bar, x):
     return out_bar * np.sign(x)
 
 
-abs = elementwise("abs", np.absolute, abs_x, aliases=("absolute",))
+abs = elementwise("abs", np.absolute, abs_x, aliases=("absolute",), refuses="b")
 
 
 def sign_forward(x):

@@ -26,8 +26,8 @@ def minimum_y(out_bar, x, y):
     return select(x == y, 0.5 * out_bar, select(y > x, 0.0, out_bar))
 
 
-maximum = elementwise("maximum", np.maximum, maximum_x, maximum_y)
-minimum = elementwise("minimum", np.minimum, minimum_x, minimum_y)
+maximum = elementwise("maximum", np.maximum, maximum_x, maximum_y, numbers="", refuses="c")
+minimum = elementwise("minimum", np.minimum, minimum_x, minimum_y, numbers="", refuses="c")
 
 
 def fmax_x(out_bar, x, y):
@@ -46,8 +46,8 @@ def fmin_y(out_bar, x, y):
     return select((x <= y) | (y != y), 0.0, out_bar)
 
 
-fmax = elementwise("fmax", np.fmax, fmax_x, fmax_y)
-fmin = elementwise("fmin", np.fmin, fmin_x, fmin_y)
+fmax = elementwise("fmax", np.fmax, fmax_x, fmax_y, numbers="", refuses="c")
+fmin = elementwise("fmin", np.fmin, fmin_x, fmin_y, numbers="", refuses="c")
 
 
 def clamp_forward(x, y, z):
@@ -94,8 +94,35 @@ def clamp_max_forward(x, y):
     return np.minimum(x, y)
 
 
-clamp_min = elementwise("clamp_min", clamp_min_forward, clamp_min_x, clamp_min_y)
-clamp_max = elementwise("clamp_max", clamp_max_forward, clamp_max_x, clamp_max_y)
+# torch names the derivatives by whether the bound is a Tensor.
+min_tensor = elementwise(
+    "clamp_min", clamp_min_forward, clamp_min_x, clamp_min_y, hidden=True, numbers="y", refuses="c",
+    grad_name="ClampMinBackward1",
+)  # fmt: skip
+min_number = elementwise(
+    "clamp_min", clamp_min_forward, clamp_min_x, None, hidden=True, numbers="y", refuses="c"
+)
+max_tensor = elementwise(
+    "clamp_max", clamp_max_forward, clamp_max_x, clamp_max_y, hidden=True, numbers="y", refuses="c",
+    grad_name="ClampMaxBackward1",
+)  # fmt: skip
+max_number = elementwise(
+    "clamp_max", clamp_max_forward, clamp_max_x, None, hidden=True, numbers="y", refuses="c"
+)
+
+
+@public(inplace=True)
+def clamp_min(input: Any, min: Any) -> Any:
+    """``input``, and ``min`` (a number or a Tensor) where that is greater."""
+    return (min_tensor if hasattr(min, "_spec") else min_number)(input, min)
+
+
+@public(inplace=True)
+def clamp_max(input: Any, max: Any) -> Any:
+    """``input``, and ``max`` (a number or a Tensor) where that is smaller."""
+    return (max_tensor if hasattr(max, "_spec") else max_number)(input, max)
+
+
 # The same within `clamp`: torch has other names for these derivatives, one where the bounds are
 # Tensors and one where they are numbers.
 clamp_at_least = elementwise(

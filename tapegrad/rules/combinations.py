@@ -101,7 +101,7 @@ def hypot_y(y, out):
     return y / out
 
 
-hypot = elementwise("hypot", np.hypot, hypot_x, hypot_y)
+hypot = elementwise("hypot", np.hypot, hypot_x, hypot_y, numbers="", refuses="biu")
 
 
 def ldexp_forward(x, y):
@@ -116,4 +116,4 @@ def ldexp_y(out):
     return out * 0.6931471805599453
 
 
-ldexp = elementwise("ldexp", ldexp_forward, ldexp_x, ldexp_y, floating=True)
+ldexp = elementwise("ldexp", ldexp_forward, ldexp_x, ldexp_y, floating=True, numbers="")

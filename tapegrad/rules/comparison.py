@@ -6,39 +6,21 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.dtypes import TYPE_NAMES
 from tapegrad.primitive import elementwise, public, structural
 
-#: torch's names of dtypes in its messages.
-TYPE_NAMES = {
-    "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int",
-    "int64": "Long", "float16": "Half", "float32": "Float", "float64": "Double",
-    "complex64": "ComplexFloat", "complex128": "ComplexDouble",
-}  # fmt: skip
-
-eq_ = elementwise("eq", np.equal, None, None, hidden=True)
-ne_ = elementwise("ne", np.not_equal, None, None, hidden=True)
-lt = elementwise("lt", np.less, None, None, aliases=("less",))
-le = elementwise("le", np.less_equal, None, None, aliases=("less_equal",))
-gt = elementwise("gt", np.greater, None, None, aliases=("greater",))
-ge = elementwise("ge", np.greater_equal, None, None, aliases=("greater_equal",))
+eq = elementwise("eq", np.equal, None, None)
+ne = elementwise("ne", np.not_equal, None, None, aliases=("not_equal",))
+lt = elementwise("lt", np.less, None, None, aliases=("less",), refuses="c")
+le = elementwise("le", np.less_equal, None, None, aliases=("less_equal",), refuses="c")
+gt = elementwise("gt", np.greater, None, None, aliases=("greater",), refuses="c")
+ge = elementwise("ge", np.greater_equal, None, None, aliases=("greater_equal",), refuses="c")
 
 
-@public(inplace=True)
-def eq(input: Any, other: Any) -> Any:
-    """Where ``input == other``, a bool Tensor."""
-    return eq_(input, other) if _comparable(other) else NotImplemented
-
-
-@public(inplace=True, aliases=("not_equal",))
-def ne(input: Any, other: Any) -> Any:
-    """Where ``input != other``, a bool Tensor."""
-    return ne_(input, other) if _comparable(other) else NotImplemented
-
-
-def _comparable(other: Any) -> bool:
-    return hasattr(other, "_spec") or isinstance(
-        other, (int, float, complex, np.ndarray, np.generic)
-    )
+@public
+def isreal(input: Any) -> Any:
+    """Where the imaginary part is 0; everywhere in a real Tensor."""
+    return input.imag == 0 if input._spec.is_complex else input.new_ones(input.shape, dtype=bool)
 
 
 isnan = elementwise("isnan", np.isnan, None)
@@ -61,17 +43,27 @@ def isneginf_forward(x):
 isposinf = elementwise("isposinf", isposinf_forward, None)
 isneginf = elementwise("isneginf", isneginf_forward, None)
 
-logical_and = elementwise("logical_and", np.logical_and, None, None)
-logical_or = elementwise("logical_or", np.logical_or, None, None)
-logical_xor = elementwise("logical_xor", np.logical_xor, None, None)
+logical_and = elementwise("logical_and", np.logical_and, None, None, numbers="")
+logical_or = elementwise("logical_or", np.logical_or, None, None, numbers="")
+logical_xor = elementwise("logical_xor", np.logical_xor, None, None, numbers="")
 logical_not = elementwise("logical_not", np.logical_not, None)
 
-bitwise_and = elementwise("bitwise_and", np.bitwise_and, None, None)
-bitwise_or = elementwise("bitwise_or", np.bitwise_or, None, None)
-bitwise_xor = elementwise("bitwise_xor", np.bitwise_xor, None, None)
+bitwise_and = elementwise("bitwise_and", np.bitwise_and, None, None, numbers="xy")
+bitwise_or = elementwise("bitwise_or", np.bitwise_or, None, None, numbers="xy")
+bitwise_xor = elementwise("bitwise_xor", np.bitwise_xor, None, None, numbers="xy")
 bitwise_not = elementwise("bitwise_not", np.invert, None)
-left_shift = elementwise("bitwise_left_shift", np.left_shift, None, None)
-right_shift = elementwise("bitwise_right_shift", np.right_shift, None, None)
+left_shift = elementwise("bitwise_left_shift", np.left_shift, None, None, numbers="xy")
+right_shift = elementwise("bitwise_right_shift", np.right_shift, None, None, numbers="xy")
+
+
+@public(name="__invert__", method="only")
+def invert(input: Any) -> Any:
+    """`bitwise_not`. Raises TypeError for a Tensor that is neither bool nor integer."""
+    if input._spec.dtype.kind in "fc":
+        raise TypeError(
+            "~ (operator.invert) is only implemented on integer and Boolean-type tensors"
+        )
+    return bitwise_not(input)
 
 
 def isclose_forward(x, y, rtol, atol, equal_nan):

@@ -72,13 +72,13 @@ def imag_part(input: Any) -> Any:
     return imag_(input, input._spec.dtype)
 
 
-@public(method=False)
+@public(method=False, numpy=[np.real])
 def real(input: Any) -> Any:
     """The real part; a real Tensor itself."""
     return real_part(input)
 
 
-@public(method=False)
+@public(method=False, numpy=[np.imag])
 def imag(input: Any) -> Any:
     """The imaginary part."""
     return imag_part(input)

@@ -103,7 +103,9 @@ def logaddexp_forward(x, y):
     return top + np.log1p(np.exp(other - top))
 
 
-logaddexp = elementwise("logaddexp", logaddexp_forward, logaddexp_x, logaddexp_y)
+logaddexp = elementwise(
+    "logaddexp", logaddexp_forward, logaddexp_x, logaddexp_y, numbers="", refuses="biu"
+)
 
 
 @public(numpy=[np.logaddexp], method=False)
@@ -120,7 +122,9 @@ def logaddexp2_y(y, out):
     return np.exp2(select(y == out, 0.0, y - out))
 
 
-logaddexp2 = elementwise("logaddexp2", np.logaddexp2, logaddexp2_x, logaddexp2_y)
+logaddexp2 = elementwise(
+    "logaddexp2", np.logaddexp2, logaddexp2_x, logaddexp2_y, numbers="", refuses="biu"
+)
 
 
 def xlogy_forward(x, y):
@@ -136,7 +140,13 @@ def xlogy_y(x, y):
 
 
 xlogy = elementwise(
-    "xlogy", xlogy_forward, xlogy_x, xlogy_y, floating=True, aliases=("special.xlogy",)
+    "xlogy",
+    xlogy_forward,
+    xlogy_x,
+    xlogy_y,
+    floating=True,
+    numbers="xy",
+    aliases=("special.xlogy",),
 )
 
 

@@ -325,6 +325,8 @@ def _check_value(kind: str, input: Any) -> None:
 def masked_fill(input: Any, mask: Any, value: Any) -> Any:
     """``input`` with ``value`` (a number or a 0-d Tensor) where the mask holds; they broadcast."""
     _check_mask(mask, "masked_fill_", " only supports boolean masks, but got mask with dtype")
+    if np.iscomplexobj(getattr(value, "_array", value)) and not input._spec.is_complex:
+        raise RuntimeError("value cannot be converted to type float without overflow")
     if hasattr(value, "_spec"):
         if value.ndim:
             raise RuntimeError(

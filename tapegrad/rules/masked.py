@@ -194,7 +194,7 @@ def masked_norm(
 ) -> Any:  # fmt: skip
     """The ``ord``-norm of vectors over ``dim``."""
     filled = _filled(input, mask, np.inf if ord == -np.inf else 0)
-    return statistics.vector_norm(filled, ord, dim, bool(keepdim), dtype=dtype)
+    return statistics.vector_norm_of(filled, float(ord), dim, bool(keepdim), dtype)
 
 
 @masked("var")

@@ -29,7 +29,7 @@ def pow_x(x, y):
 
 def pow_y(x, y, out):
     # The limit 0 at x = 0 for y >= 0, where out * log(x) would be nan.
-    return out * np.log(select((x == 0) & (y >= 0), 1.0, x))
+    return out * np.log(select((x == 0) & (np.real(y) >= 0), 1.0, x))
 
 
 # torch names the derivatives by which of the two are Tensors. None of these is called "pow":

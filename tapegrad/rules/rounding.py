@@ -9,10 +9,10 @@ import numpy as np
 from tapegrad.primitive import elementwise, public
 from tapegrad.rules.arithmetic import flat, same
 
-ceil = elementwise("ceil", np.ceil, flat)
-floor = elementwise("floor", np.floor, flat)
-trunc = elementwise("trunc", np.trunc, flat, aliases=("fix",))
-rint = elementwise("rint", np.rint, flat, grad_name="RoundBackward0", hidden=True)
+ceil = elementwise("ceil", np.ceil, flat, refuses="bc")
+floor = elementwise("floor", np.floor, flat, refuses="bc")
+trunc = elementwise("trunc", np.trunc, flat, aliases=("fix",), refuses="bc")
+rint = elementwise("round", np.rint, flat, refuses="bc", hidden=True)
 
 
 @public(module=("", "special"), inplace=True, numpy=[np.round])

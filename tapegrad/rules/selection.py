@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.dtypes import TYPE_NAMES
 from tapegrad.primitive import elementwise, public, select, structural
 from tapegrad.rules.arithmetic import flat_y
-from tapegrad.rules.comparison import TYPE_NAMES
 
 
 def copysign_x(out_bar, x, out):

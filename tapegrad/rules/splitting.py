@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from tapegrad.primitive import Primitive, public, structural, wrap_axis
 from tapegrad.rules.arguments import DTYPE_NAMES, sizes_of, with_numpy_names
-from tapegrad.rules.indexing import basic_forward, basic_x, getitem_one, slice_
+from tapegrad.rules.indexing import basic_x, getitem_one, slice_
 
-split_ = structural("split", basic_forward, basic_x, view=True)
-split_with_sizes_ = structural(
-    "split_with_sizes", basic_forward, basic_x, view=True, grad_name="SplitWithSizesBackward0"
-)
-unbind_ = structural("unbind", basic_forward, basic_x, view=True)
+
+def part_forward(x, index, number):
+    return x[index]
+
+
+split_ = structural("split", part_forward, basic_x, view=True, several=True)
+split_with_sizes_ = structural("split_with_sizes", part_forward, basic_x, view=True, several=True)
+unbind_ = structural("unbind", part_forward, basic_x, view=True, several=True)
 
 ALL = slice(None)
 
@@ -23,6 +27,16 @@ ALL = slice(None)
 def _part(made: Any, input: Any, axis: int, start: int, stop: int) -> Any:
     index = (*(ALL,) * axis, slice(start, stop), ...)
     return Primitive.apply(made, (input,), (index,))
+
+
+def _parts(made: Any, input: Any, axis: int, edges: Iterable[tuple[int, int]]) -> tuple[Any, ...]:
+    lead = (ALL,) * axis
+    return tuple(
+        [
+            Primitive.apply(made, (input,), ((*lead, slice(start, stop), ...), number))
+            for number, (start, stop) in enumerate(edges)
+        ]
+    )
 
 
 def _axis(input: Any, dim: int, message: str, error: type[Exception] = RuntimeError) -> int:
@@ -91,7 +105,7 @@ def split(tensor: Any, split_size_or_sections: Any = None, dim: int = 0, *,
             f"split_size can only be 0 if dimension size is 0, but got dimension size of {n}"
         )
     starts = range(0, n, given) if n else (0,)
-    return tuple([_part(split_, tensor, axis, s, min(s + given, n)) for s in starts])
+    return _parts(split_, tensor, axis, [(s, min(s + given, n)) for s in starts])
 
 
 @public
@@ -112,7 +126,7 @@ def split_with_sizes(input: Any, split_sizes: Any, dim: int = 0) -> tuple[Any, .
             f"dimension {axis}), but got split_sizes={list(sizes)}"
         )
     edges = itertools.pairwise(itertools.accumulate(sizes, initial=0))
-    return tuple([_part(split_with_sizes_, input, axis, a, b) for a, b in edges])
+    return _parts(split_with_sizes_, input, axis, edges)
 
 
 @public
@@ -125,7 +139,7 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     if not n:
         return split_with_sizes(input, (0,) * chunks, axis)
     size = -(-n // chunks)
-    return tuple([_part(split_, input, axis, s, min(s + size, n)) for s in range(0, n, size)])
+    return _parts(split_, input, axis, [(s, min(s + size, n)) for s in range(0, n, size)])
 
 
 @public
@@ -223,5 +237,5 @@ def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
     inputs = (input,)
     apply = Primitive.apply
     return tuple(
-        [apply(unbind_, inputs, ((*lead, i, ...),)) for i in range(input._spec.shape[axis])]
+        [apply(unbind_, inputs, ((*lead, i, ...), i)) for i in range(input._spec.shape[axis])]
     )

@@ -50,7 +50,9 @@ def atan2_y(x, y):
     return -x / select((x == 0) & (y == 0), 1.0, x * x + y * y)
 
 
-atan2 = elementwise("atan2", np.arctan2, atan2_x, atan2_y, floating=True, aliases=("arctan2",))
+atan2 = elementwise(
+    "atan2", np.arctan2, atan2_x, atan2_y, floating=True, aliases=("arctan2",), numbers=""
+)
 
 
 def sinh_x(x):

@@ -1,0 +1,261 @@
+"""The short recording paths: an elementwise primitive as the function that people call.
+
+`unary` and `binary` write the steps of `recording.apply` out for the common case (two Tensors of
+one spec, real, small; no thread in another mode, or this one under `no_grad`), and leave the rest
+to it.
+Once the native loop is loaded, machine code stands for each of them (`tapegrad.kernels.forward`);
+what that doesn't do goes to the ``rest`` of the path.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tapegrad.modes import modes, switch
+from tapegrad.operands import as_function, as_operator
+from tapegrad.primitive import Primitive
+from tapegrad.recording import apply, elementwise_apply
+from tapegrad.tape import tape
+from tapegrad.tensor import Tensor
+
+__all__ = ["ShortPath", "binary", "short_paths", "unary"]
+
+new = Tensor.__new__
+_append = tape.records.append
+_next_serial = tape.next_serial
+
+
+@dataclass(frozen=True)
+class ShortPath:
+    """What machine code has to know of a function to stand for it.
+
+    ``swapped``: the method's own Tensor is the operand on the right; ``numbers``: the other operand
+    may be a Python number; ``rest`` does what isn't common; ``become(native)`` makes the function
+    call ``native``.
+    """
+
+    primitive: Primitive
+    rest: Callable[..., Any]
+    become: Callable[[Callable[..., Any]], None]
+    swapped: bool = False
+    numbers: bool = True
+
+
+#: By the functions that `unary` and `binary` made.
+short_paths: dict[Callable[..., Any], ShortPath] = {}
+
+
+def _for_scalars(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """The forward function for 0-d arrays, of which NumPy makes scalars unless told not to."""
+    if isinstance(forward, np.ufunc):
+        return functools.partial(forward, out=...)
+
+    def as_array(*arrays: Any) -> np.ndarray:
+        return np.asarray(forward(*arrays))
+
+    return as_array
+
+
+def unary(primitive: Primitive) -> Callable[[Any], Any]:
+    """The function of an elementwise primitive of one input."""
+    forward = primitive.forward
+    forward_scalar = _for_scalars(forward)
+    code = primitive.code
+    saves = primitive.saves[0]
+    saves_x, saves_out = 0 in saves, 1 in saves
+    next_serial, append = _next_serial, _append
+    recorded = primitive.bound[0] is not None
+    native: Callable[[Any], Any] | None = None
+
+    def op(input: Any) -> Any:
+        if native is not None:
+            return native(input)
+        if type(input) is Tensor:
+            spec = input._spec
+            recording = switch.plain
+            if spec.plain and recorded and (recording or modes.paused):
+                x = input._array
+                try:
+                    y = forward(x) if spec.ndim else forward_scalar(x)
+                except (FloatingPointError, RuntimeWarning):
+                    return apply(primitive, (input,))
+                out = new(Tensor)
+                out._array = y
+                out._spec = spec
+                place = input._place
+                if place is None or not recording:
+                    out._place = None
+                    return out
+                serial = out._place = next_serial()
+                append(
+                    (
+                        serial,
+                        code,
+                        spec.number,
+                        None,
+                        place,
+                        x if saves_x else None,
+                        y if saves_out else None,
+                    )
+                )
+                if serial > switch.limit:
+                    tape.sweep()
+                return out
+        return rest(input)
+
+    def rest(input: Any) -> Any:
+        if type(input) is Tensor:
+            return apply(primitive, (input,))
+        return as_function(primitive, (input,))
+
+    def become(function: Callable[[Any], Any]) -> None:
+        nonlocal native
+        native = function
+
+    rest.__qualname__ = primitive.name  # for Python's TypeErrors
+    short_paths[op] = ShortPath(primitive, rest, become)
+    return op
+
+
+def binary(
+    primitive: Primitive, *, operator: bool = False, reflected: Primitive | None = None
+) -> Callable[[Any, Any], Any]:
+    """The function of an elementwise primitive of two inputs.
+
+    ``operator``: for Python's operators; ``reflected``: with the operands swapped, recorded as this
+    primitive where the first one is a number.
+    """
+    unusual = as_operator if operator else as_function
+    numbers = operator or "y" in primitive.numbers
+    if None in primitive.bound:
+        # Such as comparisons, whose results are bools.
+        def long_path(input: Any, other: Any) -> Any:
+            inputs = (other, input) if reflected else (input, other)
+            if type(input) is Tensor and type(other) is Tensor:
+                return elementwise_apply(primitive, inputs)
+            return unusual(primitive, inputs)
+
+        return long_path
+    forward = primitive.forward
+    forward_scalar = _for_scalars(forward)
+    code = primitive.code
+    of_x, of_y = primitive.saves
+    x_for_x, y_for_x, out_for_x = 0 in of_x, 1 in of_x, 2 in of_x
+    x_for_y, y_for_y, out_for_y = 0 in of_y, 1 in of_y, 2 in of_y
+    next_serial, append = _next_serial, _append
+    native: Callable[[Any, Any], Any] | None = None
+
+    def become(function: Callable[[Any, Any], Any]) -> None:
+        nonlocal native
+        native = function
+
+    def op(input: Any, other: Any) -> Any:
+        if native is not None:
+            return native(input, other)
+        if type(input) is Tensor:
+            spec = input._spec
+            recording = switch.plain
+            if spec.plain and (recording or modes.paused):
+                x = input._array
+                kind = type(other)
+                if kind is Tensor:
+                    if other._spec is not spec:
+                        return apply(primitive, (input, other))
+                    y = other._array
+                    y_place = other._place
+                elif (kind is float or kind is int) and numbers:
+                    y = spec.constants.get(other)
+                    if y is None:
+                        y = spec.constant(other)
+                    y_place = None
+                else:
+                    return unusual(primitive, (input, other))
+                try:
+                    z = forward(x, y) if spec.ndim else forward_scalar(x, y)
+                except (FloatingPointError, RuntimeWarning):
+                    return apply(primitive, (input, other))
+                out = new(Tensor)
+                out._array = z
+                out._spec = spec
+                x_place = input._place
+                if y_place is None or not recording:
+                    if x_place is None or not recording:
+                        out._place = None
+                        return out
+                    serial = out._place = next_serial()
+                    append((
+                        serial, code, spec.number, None, x_place, None,
+                        x if x_for_x else None, y if y_for_x else None, z if out_for_x else None,
+                    ))  # fmt: skip
+                elif x_place is None:
+                    serial = out._place = next_serial()
+                    append((
+                        serial, code, spec.number, None, None, y_place,
+                        x if x_for_y else None, y if y_for_y else None, z if out_for_y else None,
+                    ))  # fmt: skip
+                else:
+                    serial = out._place = next_serial()
+                    append((
+                        serial, code, spec.number, None, x_place, y_place,
+                        x if x_for_x or x_for_y else None, y if y_for_x or y_for_y else None,
+                        z if out_for_x or out_for_y else None,
+                    ))  # fmt: skip
+                if serial > switch.limit:
+                    tape.sweep()
+                return out
+        return rest(input, other)
+
+    def rest(input: Any, other: Any) -> Any:
+        if type(input) is Tensor and type(other) is Tensor:
+            return apply(primitive, (input, other))
+        return unusual(primitive, (input, other))
+
+    if reflected is None:
+        rest.__qualname__ = primitive.name
+        short_paths[op] = ShortPath(primitive, rest, become, numbers=numbers)
+        return op
+    number_first, code_number_first = reflected, reflected.code
+
+    def reflected_op(input: Any, other: Any) -> Any:
+        if native is not None:
+            return native(input, other)
+        kind = type(other)
+        if type(input) is Tensor and (kind is float or kind is int):
+            spec = input._spec
+            recording = switch.plain
+            if spec.plain and (recording or modes.paused):
+                y = input._array
+                x = spec.constants.get(other)
+                if x is None:
+                    x = spec.constant(other)
+                try:
+                    z = forward(x, y) if spec.ndim else forward_scalar(x, y)
+                except (FloatingPointError, RuntimeWarning):
+                    return apply(number_first, (other, input))
+                out = new(Tensor)
+                out._array = z
+                out._spec = spec
+                y_place = input._place
+                if y_place is None or not recording:
+                    out._place = None
+                    return out
+                serial = out._place = next_serial()
+                append((
+                    serial, code_number_first, spec.number, None, None, y_place,
+                    x if x_for_y else None, y if y_for_y else None, z if out_for_y else None,
+                ))  # fmt: skip
+                if serial > switch.limit:
+                    tape.sweep()
+                return out
+        return reflected_rest(input, other)
+
+    def reflected_rest(input: Any, other: Any) -> Any:
+        return unusual(primitive if type(other) is Tensor else number_first, (other, input))
+
+    short_paths[reflected_op] = ShortPath(number_first, reflected_rest, become, swapped=True)
+    return reflected_op

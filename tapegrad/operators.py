@@ -161,7 +161,7 @@ def _install_native() -> None:
     _alive.append(native_operators)
     numbers = {}
     for function, path in short_paths.items():
-        number = native_operators.add(path.primitive, path.rest, path.swapped, path.numbers)
+        number = native_operators.add(path.primitive, path.short, path.swapped, path.numbers)
         if number is not None:
             numbers[function] = number
     Primitive.apply = staticmethod(native_operators.link(apply))
@@ -224,7 +224,9 @@ def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: 
             f"np.{ufunc.__name__}{how} on a Tensor{' with ' + ', '.join(kwargs) if kwargs else ''} "
             "is not supported; use a tapegrad function, or tensor.detach().numpy()"
         )
-    return (primitive.fast or primitive)(*inputs)
+    if primitive.fast is not None and all(type(x) is Tensor for x in inputs):
+        return primitive.fast(*inputs)
+    return apply(primitive, inputs)  # NumPy takes numbers where torch's functions don't
 
 
 def _array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any) -> Any:

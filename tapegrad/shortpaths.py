@@ -2,9 +2,8 @@
 
 `unary` and `binary` write the steps of `recording.apply` out for the common case (two Tensors of
 one spec, real, small; no thread in another mode, or this one under `no_grad`), and leave the rest
-to it.
-Once the native loop is loaded, machine code stands for each of them (`tapegrad.kernels.forward`);
-what that doesn't do goes to the ``rest`` of the path.
+to it. Once the native loop is loaded, machine code stands for each of them
+(`tapegrad.kernels.forward`), which comes back to them for what it doesn't do.
 """
 
 from __future__ import annotations
@@ -35,12 +34,11 @@ class ShortPath:
     """What machine code has to know of a function to stand for it.
 
     ``swapped``: the method's own Tensor is the operand on the right; ``numbers``: the other operand
-    may be a Python number; ``rest`` does what isn't common; ``become(native)`` makes the function
-    call ``native``.
+    may be a Python number; ``become(run)`` makes the function call ``run`` instead of ``short``.
     """
 
     primitive: Primitive
-    rest: Callable[..., Any]
+    short: Callable[..., Any]
     become: Callable[[Callable[..., Any]], None]
     swapped: bool = False
     numbers: bool = True
@@ -70,11 +68,8 @@ def unary(primitive: Primitive) -> Callable[[Any], Any]:
     saves_x, saves_out = 0 in saves, 1 in saves
     next_serial, append = _next_serial, _append
     recorded = primitive.bound[0] is not None
-    native: Callable[[Any], Any] | None = None
 
-    def op(input: Any) -> Any:
-        if native is not None:
-            return native(input)
+    def short(input: Any) -> Any:
         if type(input) is Tensor:
             spec = input._spec
             recording = switch.plain
@@ -106,20 +101,19 @@ def unary(primitive: Primitive) -> Callable[[Any], Any]:
                 if serial > switch.limit:
                     tape.sweep()
                 return out
-        return rest(input)
-
-    def rest(input: Any) -> Any:
-        if type(input) is Tensor:
             return apply(primitive, (input,))
         return as_function(primitive, (input,))
 
-    def become(function: Callable[[Any], Any]) -> None:
-        nonlocal native
-        native = function
+    run: Callable[[Any], Any] = short
 
-    rest.__qualname__ = primitive.name  # for Python's TypeErrors
-    short_paths[op] = ShortPath(primitive, rest, become)
-    return op
+    def op(input: Any) -> Any:
+        return run(input)
+
+    def become(function: Callable[[Any], Any]) -> None:
+        nonlocal run
+        run = function
+
+    return _noted(op, ShortPath(primitive, short, become))
 
 
 def binary(
@@ -148,15 +142,8 @@ def binary(
     x_for_x, y_for_x, out_for_x = 0 in of_x, 1 in of_x, 2 in of_x
     x_for_y, y_for_y, out_for_y = 0 in of_y, 1 in of_y, 2 in of_y
     next_serial, append = _next_serial, _append
-    native: Callable[[Any, Any], Any] | None = None
 
-    def become(function: Callable[[Any, Any], Any]) -> None:
-        nonlocal native
-        native = function
-
-    def op(input: Any, other: Any) -> Any:
-        if native is not None:
-            return native(input, other)
+    def short(input: Any, other: Any) -> Any:
         if type(input) is Tensor:
             spec = input._spec
             recording = switch.plain
@@ -208,22 +195,24 @@ def binary(
                 if serial > switch.limit:
                     tape.sweep()
                 return out
-        return rest(input, other)
-
-    def rest(input: Any, other: Any) -> Any:
-        if type(input) is Tensor and type(other) is Tensor:
-            return apply(primitive, (input, other))
+            if type(other) is Tensor:
+                return apply(primitive, (input, other))
         return unusual(primitive, (input, other))
 
+    run: Callable[[Any, Any], Any] = short
+
+    def op(input: Any, other: Any) -> Any:
+        return run(input, other)
+
+    def become(function: Callable[[Any, Any], Any]) -> None:
+        nonlocal run
+        run = function
+
     if reflected is None:
-        rest.__qualname__ = primitive.name
-        short_paths[op] = ShortPath(primitive, rest, become, numbers=numbers)
-        return op
+        return _noted(op, ShortPath(primitive, short, become, numbers=numbers))
     number_first, code_number_first = reflected, reflected.code
 
-    def reflected_op(input: Any, other: Any) -> Any:
-        if native is not None:
-            return native(input, other)
+    def reflected_short(input: Any, other: Any) -> Any:
         kind = type(other)
         if type(input) is Tensor and (kind is float or kind is int):
             spec = input._spec
@@ -252,10 +241,13 @@ def binary(
                 if serial > switch.limit:
                     tape.sweep()
                 return out
-        return reflected_rest(input, other)
-
-    def reflected_rest(input: Any, other: Any) -> Any:
         return unusual(primitive if type(other) is Tensor else number_first, (other, input))
 
-    short_paths[reflected_op] = ShortPath(number_first, reflected_rest, become, swapped=True)
-    return reflected_op
+    run = reflected_short
+    return _noted(op, ShortPath(number_first, reflected_short, become, swapped=True))
+
+
+def _noted(op: Callable[..., Any], path: ShortPath) -> Callable[..., Any]:
+    path.short.__qualname__ = path.primitive.name  # Python's TypeErrors name it
+    short_paths[op] = path
+    return op

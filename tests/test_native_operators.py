@@ -32,23 +32,16 @@ PATHS = {
     f"{path.primitive.name}{'_swapped' * path.swapped}{i}": (function, path)
     for i, (function, path) in enumerate(short_paths.items())
     if all(ufunc_loop(path.primitive.forward, c * path.primitive.arity + "->" + c) for c in "fd")
+    if path.swapped or None not in path.primitive.bound
 }
 
 
 def both(name):
     """A short path in Python, and the machine code that stands for it."""
     function, path = PATHS[name]
-    native = inspect.getclosurevars(function).nonlocals["native"]
-
-    def in_python(*operands):
-        path.become(None)
-        try:
-            return function(*operands)
-        finally:
-            path.become(native)
-
-    assert native is not None
-    return in_python, native
+    native = inspect.getclosurevars(function).nonlocals["run"]
+    assert native is not path.short
+    return path.short, native
 
 
 def outcome(function, operands):

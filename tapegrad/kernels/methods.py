@@ -71,9 +71,11 @@ class NativeOperators:
         self._names: list[str] = []
 
     def add(
-        self, primitive: Primitive, rest: Callable[..., Any], swapped: bool, numbers: bool
+        self, primitive: Primitive, short: Callable[..., Any], swapped: bool, numbers: bool
     ) -> int | None:
         """Note an operator, as a `shortpaths.ShortPath` describes it; None if it has no loops."""
+        if None in primitive.bound and not swapped:
+            return None  # it is recorded for some operands only
         loops: list[int] = []
         for kind in "fd":
             loop = ufunc_loop(primitive.forward, kind * primitive.arity + "->" + kind)
@@ -82,7 +84,7 @@ class NativeOperators:
             loops += loop
         fields = np.zeros(forward.OPERATOR_FIELDS, np.int64)
         fields[forward.SHARED] = self._shared.ctypes.data
-        fields[forward.FALLBACK] = id(rest)
+        fields[forward.FALLBACK] = id(short)
         fields[forward.ARITY] = primitive.arity
         fields[forward.CODE] = id(primitive.code)
         fields[forward.SWAPPED] = swapped
@@ -94,7 +96,7 @@ class NativeOperators:
             fields[first] = 0 in saves
             fields[first + 1] = out == 2 and 1 in saves
             fields[first + 2] = out in saves
-        self._kept += [rest, primitive.code]
+        self._kept += [short, primitive.code]
         self._fields.append(fields)
         return len(self._fields) - 1
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import elementwise, public, select
+from tapegrad.primitive import Primitive, elementwise, public, select
 
 LN2 = 0.6931471805599453
 LN10 = 2.302585092994046
@@ -110,8 +110,8 @@ logaddexp = elementwise(
 
 @public(numpy=[np.logaddexp], method=False)
 def numpy_logaddexp(input: Any, other: Any) -> Any:
-    """NumPy's `logaddexp`."""
-    return logaddexp(input, other)
+    """NumPy's `logaddexp`, which takes numbers."""
+    return Primitive.apply(logaddexp, (input, other), ())
 
 
 def logaddexp2_x(x, out):

@@ -36,14 +36,16 @@ class Switch:
     """State that every operation reads.
 
     ``plain``: no thread is in another mode than the default one and nothing watches the tape.
+    ``watched``: something watches the tape, as many things as ``watchers`` counts.
     ``limit``: the serial past which the next record sweeps the tape.
     """
 
-    __slots__ = ("limit", "plain", "watched")
+    __slots__ = ("limit", "plain", "watched", "watchers")
 
     def __init__(self) -> None:
         self.plain = True
         self.watched = False
+        self.watchers = 0
         self.limit = 0
 
 
@@ -67,10 +69,19 @@ def set_modes(grad: bool, inference: bool) -> None:
 
 
 def watch() -> None:
-    """Send every operation from now on through the long path, which logs its thread."""
+    """Send every operation through the long path, which logs its thread, until `unwatch`."""
     with _lock:
+        switch.watchers += 1
         switch.watched = True
         switch.plain = False
+
+
+def unwatch() -> None:
+    """Undo one call of `watch`."""
+    with _lock:
+        switch.watchers -= 1
+        switch.watched = switch.watchers > 0
+        switch.plain = not _other and not switch.watched
 
 
 def is_grad_enabled() -> bool:

@@ -76,6 +76,7 @@ class Primitive:
         "grad_name",
         "hidden",
         "is_output",
+        "joint",
         "name",
         "native",
         "outputs",
@@ -108,6 +109,7 @@ class Primitive:
         hidden: bool = False,
         casts: bool = False,
         aliases: tuple[str, ...] = (),
+        joint: Callable[..., list[Any]] | None = None,
     ) -> None:
         self.name = name
         self.forward = forward
@@ -125,6 +127,8 @@ class Primitive:
         self.hidden = hidden or not elementwise
         self.aliases = aliases
         self.casts = casts
+        #: ``joint(record, out_bar) -> shares`` where one call gives the shares of all inputs.
+        self.joint = joint
         self.bound = tuple(None if rule is None else BoundRule(self, rule) for rule in rules)
         self.saves = tuple(frozenset() if b is None else b.saves for b in self.bound)
         #: The short recording path of an elementwise primitive, once the operators are made.

@@ -43,6 +43,9 @@ NATIVE_AFTER = 12
 PRUNE_BELOW = 1_000
 
 
+#: What may be noted of a record so that it takes `Replay.long_step`.
+LONG = frozenset({"packed", "prehooks", "posthooks"})
+
 #: Records without an adjoint that a walk in Python passes before it looks the next one up.
 JUMP_AFTER = 16
 
@@ -84,6 +87,7 @@ class Replay:
 
     __slots__ = (
         "__dict__",
+        "__weakref__",
         "_roots",
         "adjoints",
         "found",
@@ -97,6 +101,9 @@ class Replay:
         "targets",
         "wrap",
     )  # fmt: skip
+
+    #: Runs a record of which something in LONG is noted, or whose shares come from one call.
+    long_step: Callable[[int, Record, Any], None]
 
     def __init__(
         self,
@@ -205,8 +212,11 @@ class Replay:
             noted = self._noted(place, out_bar)
             owned = owned and noted is out_bar and place not in self.found
             out_bar = noted
+            if not LONG.isdisjoint(self.tape.notes.get(place, ())):
+                self.long_step(index, record, out_bar)
+                return
         if record[-1] is RELEASED:
-            raise RuntimeError(_SECOND_TIME)
+            raise RuntimeError(SECOND_TIME)
         primitive = primitives[record[CODE]]
         if primitive.is_output:
             self._add_output(record, out_bar)
@@ -216,6 +226,9 @@ class Replay:
         n = primitive.arity
         if n < 0:
             n = arity(record)
+            if primitive.joint is not None:
+                self.long_step(index, record, out_bar)
+                return
         values = environment(primitive, record, n, out_bar, self.wrap)
         needed = self.needed
         arrays = self.wrap is None
@@ -404,7 +417,7 @@ def check_saved(record: Record) -> None:
                 )
 
 
-_SECOND_TIME = (
+SECOND_TIME = (
     "Trying to backward through the graph a second time (or directly access saved tensors after "
     "they have already been freed). Saved intermediate values of the graph are freed when you call "
     ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the "
@@ -418,7 +431,7 @@ def _gone(tape: Tape, place: int) -> RuntimeError:
             "this Tensor's record was dropped by tape.reset_to(): its history is gone. Compute it "
             "again, or detach() it."
         )
-    return RuntimeError(_SECOND_TIME)
+    return RuntimeError(SECOND_TIME)
 
 
 def _type_name(array: np.ndarray) -> str:

@@ -369,7 +369,7 @@ class View:
     view's own place is derived again, when somebody asks for it.
     """
 
-    __slots__ = ("base", "params", "primitive", "recording", "root", "root_place")
+    __slots__ = ("base", "function", "params", "primitive", "recording", "root", "root_place")
 
     def __init__(
         self, base: Tensor, primitive: Primitive, params: tuple[Any, ...], recording: bool
@@ -381,6 +381,8 @@ class View:
         self.params = params
         self.recording = recording
         self.root_place = self.root._place
+        #: The name of the user's Function that returned the view.
+        self.function: str | None = None
 
 
 def view_of(tensor: Tensor) -> View | None:

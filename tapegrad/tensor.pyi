@@ -788,6 +788,7 @@ class Tensor:
 
 class View:
     base: Tensor
+    function: Any
     params: tuple[Any, ...]
     primitive: Primitive
     recording: _bool

@@ -13,7 +13,7 @@ LAYERS = (
     ("printing", "primitive", "spec"),
     ("broadcast", "tape", "wengert"),
     ("kernels", "replay"),
-    ("tensor", "fromdata", "recording", "autograd.graph", "autograd.hooks"),
+    ("tensor", "fromdata", "recording", "autograd.graph", "autograd.hooks", "autograd.saved"),
     ("rules",),
     ("autograd", "inplace"),
     ("assignment", "conversion", "operators"),

@@ -120,6 +120,7 @@ class _NativeWalk:
         state[loop.ADJOINTS] = self.table.ctypes.data
         state[loop.RETAIN] = replay.retain
         self.stops = np.zeros(0, np.int64)
+        self.noted = -1  # how many places had notes when the stops were set
         self._set_stops()
         pending, replay.adjoints = replay.adjoints, {}
         self.python_add = replay.add
@@ -135,6 +136,9 @@ class _NativeWalk:
 
     def _set_stops(self) -> None:
         replay = self.replay
+        if len(replay.tape.notes) == self.noted:
+            return
+        self.noted = len(replay.tape.notes)
         places = set(replay.tape.notes) if replay.hook is not None else set()
         if replay.targets is not None:
             places |= replay.targets

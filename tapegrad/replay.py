@@ -142,7 +142,8 @@ class Replay:
                     if index is None:
                         raise _gone(tape, place)
                     self.start = max(self.start, index)
-            if self.targets is not None and self.adjoints and self.start < PRUNE_BELOW:
+            short = self.start < PRUNE_BELOW and self.needed is None
+            if short and self.targets is not None and self.adjoints:
                 self.needed = self._needed(self.targets)
             self.walk()
         finally:
@@ -361,7 +362,7 @@ def _uncast(x: Any, spec: int) -> Any:
     """A saved Tensor that had been cast, as the cast of the Tensor that is at its place."""
     if x is None or x._array.dtype == specs[spec].dtype or x._place is None:
         return x
-    dtype, x._array = x._array.dtype, x._array.astype(specs[spec].dtype)
+    dtype, x._array = x._array.dtype, cast.forward(x._array, specs[spec].dtype, None)
     x._spec = specs[spec]
     return cast(x, dtype, x._array.dtype)
 

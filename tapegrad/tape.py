@@ -31,7 +31,7 @@ import sys
 import threading
 import time
 import weakref
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -142,6 +142,10 @@ class Tape:
             if records[i][PLACE] == place:
                 return i
         return None
+
+    def after(self, serial: int) -> int:
+        """Where the records that are newer than a serial begin in the list."""
+        return bisect_right(self.records, serial, key=_place)
 
     def record(self, place: int) -> Record | None:
         """The record of a place, None if it was dropped."""

@@ -20,7 +20,7 @@ from tapegrad.autograd.graph import Node
 from tapegrad.autograd.saved import SavedTensor, released
 from tapegrad.broadcast import fit
 from tapegrad.inplace import check_writable, move
-from tapegrad.modes import modes, no_grad
+from tapegrad.modes import enable_grad, modes, no_grad
 from tapegrad.primitive import Primitive
 from tapegrad.recording import output, wrap
 from tapegrad.rules.indexing import alias_
@@ -29,7 +29,7 @@ from tapegrad.storage import stamp, version
 from tapegrad.tape import PARAMS, PLACE, Record, tape, unshared
 from tapegrad.tensor import Tensor, View, place_of, view_of
 
-__all__ = ["BackwardCFunction", "Function", "FunctionCtx", "once_differentiable"]
+__all__ = ["BackwardCFunction", "Function", "FunctionCtx", "function_dot", "once_differentiable"]
 
 
 class FunctionCtx:
@@ -95,11 +95,12 @@ class BackwardCFunction(FunctionCtx, Node):
     @property
     def saved_tensors(self) -> tuple[Tensor | None, ...]:
         """What was saved. Raises RuntimeError once backward has freed it."""
+        saved = self._saved
         if self._in_jvp and self._for_forward:
-            return self._for_forward
-        if self._saved is None:
+            saved = self._for_forward
+        if saved is None:
             raise released()
-        return tuple(None if s is None else s.load(self.name(), self._output) for s in self._saved)
+        return tuple(None if s is None else s.load(self.name(), self._output) for s in saved)
 
     def release(self) -> None:
         """Free what was saved; called by the walk."""
@@ -151,6 +152,26 @@ def _joint(record: Record, out_bar: Any) -> list[Any]:
         None if results[i] is None else _fitted(results[i], spec, name, k)
         for k, (i, spec) in enumerate(zip(ctx._positions, ctx._input_specs, strict=True))
     ]
+
+
+def function_dot(record: Record, dots: list[Any], recording: bool) -> Any:
+    """The tangent of a Function's outputs, by its ``jvp``; arrays unless ``recording``."""
+    ctx: BackwardCFunction = record[PARAMS][0]
+    given: list[Tensor | None] = [None] * ctx._argument_count
+    for position, dot in zip(ctx._positions, dots, strict=True):
+        given[position] = wrap(dot) if isinstance(dot, np.ndarray) else dot
+    ctx._in_jvp = True
+    try:
+        with enable_grad() if recording else no_grad():
+            results = ctx._forward_cls.jvp(ctx, *given)
+    finally:
+        ctx._in_jvp = False
+    several = type(results) is tuple
+    found = [
+        None if not isinstance(dot, Tensor) else dot if recording else dot._array
+        for dot in (results if several else (results,))
+    ]
+    return tuple(found) if len(ctx._output_specs) > 1 else found[0]
 
 
 def _backward_of(function: type[Function]) -> Callable[..., Any]:
@@ -377,7 +398,7 @@ def _placed(
         return value
     if any(value is t for t in tensors) or value._place is not None:
         base, value = value, wrap(value._array)
-        value._extra = View(base, alias_, (), False)
+        value._extra = View(base, alias_, ((...,),), False)
         value._spec = value._spec.as_special
     view = view_of(value)
     if view is not None:
@@ -392,21 +413,20 @@ def _save(
     places: tuple[Any, ...],
 ) -> None:  # fmt: skip
     """Save what forward asked for, now that the outputs have their places."""
-    saved: list[SavedTensor | None] = []
-    for tensor in ctx._to_save:
+
+    def saved(tensor: Tensor | None) -> SavedTensor | None:
         if tensor is None:
-            saved.append(None)
-            continue
+            return None
         dirty = any(tensor is d for d in ctx._dirty)
         position = next((i for i, v in enumerate(values) if v is tensor), None)
         source = next((i for i, t in enumerate(tensors) if t is tensor), None)
         if position is not None and (source is None or dirty):
             constant = any(tensor is c for c in ctx._constant_outputs)
-            saved.append(SavedTensor(tensor, None, None if constant else position))
-        else:
-            place = place_of(tensor) if source is None else places[source]
-            saved.append(SavedTensor(tensor, place))
-    ctx._saved = tuple(saved)
+            return SavedTensor(tensor, None, None if constant else position)
+        return SavedTensor(tensor, place_of(tensor) if source is None else places[source])
+
+    ctx._saved = tuple(map(saved, ctx._to_save))
+    ctx._for_forward = tuple(map(saved, ctx._for_forward))
     ctx._to_save = ctx._dirty = ctx._constant_outputs = ()
 
 

@@ -26,6 +26,9 @@ class Walk(Replay):
         place = record[PLACE]
         n = arity(record)
         sources = record[INPUTS : INPUTS + n]
+        if self.needed is None and self.targets is not None:
+            # A long tape, where `run` didn't look for the way; but user's code may be on another.
+            self.needed = self._needed(self.targets)
         needed = self.needed
         wanted = [s is not None and (needed is None or s in needed) for s in sources]
         if not any(wanted):

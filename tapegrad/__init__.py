@@ -35,6 +35,7 @@ from tapegrad import (
     random,
     ranges,
     sampling,
+    utils,
 )
 from tapegrad.autograd.anomaly_mode import is_anomaly_check_nan_enabled, is_anomaly_enabled
 from tapegrad.dtypes import (
@@ -149,7 +150,7 @@ __all__ = [
     "is_anomaly_enabled", "is_grad_enabled",
     "is_inference_mode_enabled", "layout", "memory_format", "nan", "newaxis", "no_grad", "pi",
     "printoptions", "promote_types", "random", "result_type", "set_default_device",
-    "set_default_dtype", "set_grad_enabled", "set_num_threads", "set_printoptions", "tape",
+    "set_default_dtype", "set_grad_enabled", "set_num_threads", "set_printoptions", "tape", "utils",
     *_public,
     *sorted({path.partition(".")[0] for path in operators.modules if path}),
 ]  # fmt: skip

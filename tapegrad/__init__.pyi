@@ -18,6 +18,7 @@ from tapegrad import cuda as cuda
 from tapegrad import dtypes, layouts
 from tapegrad import func as func
 from tapegrad import random as random
+from tapegrad import utils as utils
 from tapegrad.dtypes import device as device
 from tapegrad.dtypes import dtype as dtype
 from tapegrad.dtypes import finfo as finfo

@@ -18,6 +18,7 @@ LAYERS = (
     ("autograd", "inplace"),
     ("assignment", "conversion", "operators"),
     ("creation", "factory", "alike", "ranges", "legacy", "sampling", "filling", "methods", "func"),
+    ("utils",),
     ("__init__", "demo"),
 )
 LAYER_OF = {name: height for height, names in enumerate(LAYERS) for name in names}

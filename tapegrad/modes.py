@@ -28,8 +28,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _ThreadModes(threading.local):
+    """The calling thread's modes; ``paused``: it needn't tell anybody of operations."""
+
     grad = True
     inference = False
+    paused = False
 
 
 class Switch:
@@ -60,12 +63,19 @@ def set_modes(grad: bool, inference: bool) -> None:
     with _lock:
         modes.grad = grad
         modes.inference = inference
+        modes.paused = not grad and not switch.watched
         _other.discard(threading.get_ident())
         if _other:  # a thread may have ended in another mode
             _other.intersection_update(t.ident or 0 for t in threading.enumerate())
         if not grad or inference:
             _other.add(threading.get_ident())
         switch.plain = not _other and not switch.watched
+
+
+def settle() -> None:
+    """Make known a mode that was set by assignment, before the user's code runs in it."""
+    if switch.plain and not modes.grad:
+        set_modes(modes.grad, modes.inference)
 
 
 def watch() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from tapegrad import rules
 from tapegrad.inplace import in_place
 from tapegrad.primitive import Primitive, by_ufunc, operators, primitives
-from tapegrad.recording import apply, binary, unary
+from tapegrad.recording import binary, unary
 from tapegrad.tensor import Tensor
 
 __all__ = ["functions", "modules"]
@@ -56,7 +56,7 @@ def _function(primitive: Primitive) -> Callable[..., Any]:
     else:
 
         def function(*inputs: Any) -> Any:
-            return apply(primitive, inputs)
+            return Primitive.apply(primitive, inputs, ())
 
     function.__name__ = function.__qualname__ = primitive.name
     function.__doc__ = f"``{primitive.name}``, elementwise and broadcast."
@@ -156,7 +156,7 @@ def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: 
             f"np.{ufunc.__name__}{how} on a Tensor{' with ' + ', '.join(kwargs) if kwargs else ''} "
             "is not supported; use a tapegrad function, or tensor.detach().numpy()"
         )
-    return apply(primitive, inputs)
+    return Primitive.apply(primitive, inputs, ())
 
 
 def _array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any) -> Any:

@@ -350,7 +350,7 @@ def unary(primitive: Primitive) -> Callable[[Any], Any]:
         if type(input) is Tensor:
             spec = input._spec
             recording = switch.plain
-            if spec.plain and recorded and (recording or not modes.grad):
+            if spec.plain and recorded and (recording or modes.paused):
                 x = input._array
                 try:
                     y = forward(x) if spec.ndim else forward_scalar(x)
@@ -403,7 +403,7 @@ def binary(primitive: Primitive, reflected: bool = False) -> Callable[[Any, Any]
         if type(input) is Tensor:
             spec = input._spec
             recording = switch.plain
-            if spec.plain and (recording or not modes.grad):
+            if spec.plain and (recording or modes.paused):
                 x = input._array
                 kind = type(other)
                 if kind is Tensor:
@@ -461,7 +461,7 @@ def binary(primitive: Primitive, reflected: bool = False) -> Callable[[Any, Any]
         if type(input) is Tensor and (kind is float or kind is int):
             spec = input._spec
             recording = switch.plain
-            if spec.plain and (recording or not modes.grad):
+            if spec.plain and (recording or modes.paused):
                 y = input._array
                 x = spec.constants.get(other)
                 if x is None:

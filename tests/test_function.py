@@ -436,11 +436,13 @@ def test_records_die_with_their_outputs():
         pass
 
     x = tapegrad.ones(2, requires_grad=True)
+    gc.collect()
     tapegrad.tape.sweep(full=True)
     before = len(tapegrad.tape)
     y, z = function(tapegrad, forward, lambda ctx, a, b: a).apply(x * 1)
     mark = weakref.ref(y.grad_fn.mine)
     del y, z
+    gc.collect()
     tapegrad.tape.sweep(full=True)
     assert len(tapegrad.tape) == before
     assert mark() is None

@@ -168,6 +168,21 @@ def test_hooks_of_accumulate_grad(lib, x):
     assert len(seen) == 1
 
 
+def test_hooks_record_nothing(lib, x):
+    y, seen = x * 2, []
+
+    def hook(tensor):
+        seen.append((lib.is_grad_enabled(), (tensor * x).requires_grad))
+
+    y.register_hook(hook)
+    x.register_post_accumulate_grad_hook(
+        lambda t: seen.append((lib.is_grad_enabled(), (t * 2).requires_grad))
+    )
+    y.sum().backward()
+    assert seen == [(False, False)] * 2
+    assert (x * 2).requires_grad
+
+
 def test_multi_grad_hooks(lib, graph, x):
     y, z = x * 2, x * 3
     every, first = [], []

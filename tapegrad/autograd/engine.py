@@ -17,7 +17,7 @@ from tapegrad.autograd.hooks import (
     run_leaf_hooks,
 )
 from tapegrad.autograd.walk import Walk, make_walk
-from tapegrad.modes import modes
+from tapegrad.modes import modes, set_grad_enabled, set_modes, switch
 from tapegrad.recording import wrap, wrap_saved
 from tapegrad.spec import spec_for, specs
 from tapegrad.storage import stamp
@@ -145,6 +145,8 @@ def _run(
         hook=run_hooks,
     )
     recording, modes.grad = modes.grad, create_graph
+    if not switch.plain:
+        set_modes(create_graph, modes.inference)
     local.walks.append(replay)
     try:
         leaves, found = replay.run()
@@ -156,6 +158,8 @@ def _run(
     finally:
         local.walks.pop()
         modes.grad = recording
+        if not switch.plain:
+            set_modes(recording, modes.inference)
     if targets is not None:
         for place in targets:
             if place in leaves:
@@ -260,7 +264,8 @@ def _accumulate(tensor: Tensor, adjoint: Any, owned: bool, create_graph: bool) -
     """``tensor.grad += adjoint``; a gradient never shares memory with anything else."""
     noted = tape.notes and place_of(tensor)
     if noted:
-        adjoint = before_accumulation(noted, adjoint)
+        with set_grad_enabled(create_graph):
+            adjoint = before_accumulation(noted, adjoint)
     before = getattr(tensor, "_grad", None)
     if create_graph:
         tensor._grad = adjoint if before is None else before + adjoint
@@ -282,4 +287,5 @@ def _accumulate(tensor: Tensor, adjoint: Any, owned: bool, create_graph: bool) -
         stamp(before._array, tape.next_serial())
         np.add(before._array, adjoint, out=before._array)
     if noted:
-        after_accumulation(noted, tensor, adjoint)
+        with set_grad_enabled(create_graph):
+            after_accumulation(noted, tensor, adjoint)

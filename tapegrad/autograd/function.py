@@ -20,7 +20,7 @@ from tapegrad.autograd.graph import Node
 from tapegrad.autograd.saved import SavedTensor, released
 from tapegrad.broadcast import fit
 from tapegrad.inplace import check_writable, move
-from tapegrad.modes import enable_grad, modes, no_grad
+from tapegrad.modes import enable_grad, modes, no_grad, settle
 from tapegrad.primitive import Primitive
 from tapegrad.recording import output, wrap
 from tapegrad.rules.indexing import alias_
@@ -129,6 +129,7 @@ def _joint(record: Record, out_bar: Any) -> list[Any]:
     ctx: BackwardCFunction = record[PARAMS][0]
     name, function = ctx.name(), ctx._forward_cls
     grads = _materialized(ctx, out_bar if type(out_bar) is list else [out_bar])
+    settle()
     results = _backward_of(function)(ctx, *grads)
     if type(results) is not tuple:
         results = (results,)

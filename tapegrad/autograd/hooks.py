@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.modes import settle
 from tapegrad.recording import wrap
 from tapegrad.replay import Replay
 from tapegrad.tape import INPUTS, PLACE, arity, tape, unshared
@@ -122,6 +123,7 @@ def retains_grad(tensor: Tensor) -> bool:
 
 
 def _call(hooks: Hooks, gradient: Tensor) -> Tensor:
+    settle()
     for hook in list(hooks.values()):
         result = hook(gradient)
         if result is None:
@@ -208,6 +210,7 @@ def _replaced(result: Any, given: tuple[Any, ...], what: str) -> tuple[Any, ...]
 
 def run_prehooks(hooks: Hooks, out_bar: Any, arrays: bool) -> Any:
     """Run ``hook(grad_outputs)`` on the adjoint of a record, or the list of its outputs'."""
+    settle()
     several = type(out_bar) is list
     given = _tensors(out_bar if several else [out_bar])
     for hook in list(hooks.values()):
@@ -218,6 +221,7 @@ def run_prehooks(hooks: Hooks, out_bar: Any, arrays: bool) -> Any:
 
 def run_posthooks(hooks: Hooks, shares: Any, out_bar: Any) -> tuple[Tensor | None, ...]:
     """Run ``hook(grad_inputs, grad_outputs)`` on what a record gives to its inputs."""
+    settle()
     grad_outputs = _tensors(out_bar if type(out_bar) is list else [out_bar])
     given = _tensors(shares)
     for hook in list(hooks.values()):

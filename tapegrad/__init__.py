@@ -135,6 +135,8 @@ for _path, _functions in operators.modules.items():
     if _path:
         for _name, _function in _functions.items():
             setattr(_module(_path), _name, _function)
+        operators.namespaces.append(vars(_module(_path)))
+operators.namespaces.append(globals())
 
 # NumPy's floating-point warnings aren't the user's business where torch has none. (Under another
 # filter, or np.errstate, which may make them errors, each operation deals with them itself.)

@@ -28,25 +28,25 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _ThreadModes(threading.local):
-    """The calling thread's modes; ``paused``: it needn't tell anybody of operations."""
-
     grad = True
     inference = False
-    paused = False
 
 
 class Switch:
     """State that every operation reads.
 
     ``plain``: no thread is in another mode than the default one and nothing watches the tape.
+    ``paused``: otherwise the identity of the one thread that is in another mode, if that is
+    ``no_grad`` and nothing watches; else None.
     ``watched``: something watches the tape, as many things as ``watchers`` counts.
     ``limit``: the serial past which the next record sweeps the tape.
     """
 
-    __slots__ = ("limit", "plain", "watched", "watchers")
+    __slots__ = ("limit", "paused", "plain", "watched", "watchers")
 
     def __init__(self) -> None:
         self.plain = True
+        self.paused: int | None = None
         self.watched = False
         self.watchers = 0
         self.limit = 0
@@ -54,7 +54,7 @@ class Switch:
 
 switch = Switch()
 modes = _ThreadModes()
-_other: set[int] = set()
+_other: dict[int, bool] = {}  # threads in another mode, and whether it is just no_grad
 _lock = threading.Lock()
 
 
@@ -63,13 +63,22 @@ def set_modes(grad: bool, inference: bool) -> None:
     with _lock:
         modes.grad = grad
         modes.inference = inference
-        modes.paused = not grad and not switch.watched
-        _other.discard(threading.get_ident())
+        me = threading.get_ident()
+        _other.pop(me, None)
         if _other:  # a thread may have ended in another mode
-            _other.intersection_update(t.ident or 0 for t in threading.enumerate())
+            alive = {t.ident for t in threading.enumerate()}
+            for thread in [t for t in _other if t not in alive]:
+                del _other[thread]
         if not grad or inference:
-            _other.add(threading.get_ident())
-        switch.plain = not _other and not switch.watched
+            _other[me] = not inference
+        _set_switch()
+
+
+def _set_switch() -> None:
+    switch.plain = not _other and not switch.watched
+    only = next(iter(_other), None)
+    alone = len(_other) == 1 and not switch.watched and only is not None and _other[only]
+    switch.paused = only if alone else None
 
 
 def settle() -> None:
@@ -83,7 +92,7 @@ def watch() -> None:
     with _lock:
         switch.watchers += 1
         switch.watched = True
-        switch.plain = False
+        _set_switch()
 
 
 def unwatch() -> None:
@@ -91,7 +100,7 @@ def unwatch() -> None:
     with _lock:
         switch.watchers -= 1
         switch.watched = switch.watchers > 0
-        switch.plain = not _other and not switch.watched
+        _set_switch()
 
 
 def is_grad_enabled() -> bool:

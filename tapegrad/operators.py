@@ -12,6 +12,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,21 @@ import numpy as np
 from tapegrad import rules
 from tapegrad.inplace import in_place
 from tapegrad.primitive import Primitive, by_ufunc, operators, primitives
-from tapegrad.recording import binary, unary
+from tapegrad.recording import apply, binary, mark_view, unary
+from tapegrad.replay import native
 from tapegrad.tensor import Tensor
 
-__all__ = ["functions", "modules"]
+__all__ = ["functions", "modules", "namespaces"]
 
 #: ``tapegrad.<name>`` for each operator, and those of other modules: modules["nn.functional"].
 functions: dict[str, Callable[..., Any]] = {}
 modules: dict[str, dict[str, Callable[..., Any]]] = {"": functions}
+#: Modules' dictionaries that hand the functions on.
+namespaces: list[dict[str, Any]] = []
+#: The short recording paths, with their primitives and whether the operands are swapped.
+short_paths: dict[Callable[..., Any], tuple[Primitive, bool]] = {}
+#: What machine code refers to by address.
+_alive: list[Any] = []
 
 #: Python's operators with two operands: there are reflected and in-place ones as well.
 DUNDERS = {
@@ -82,6 +90,7 @@ def _install_all() -> None:
     for primitive in primitives:
         if primitive.elementwise and primitive.arity in (1, 2):
             primitive.fast = (unary if primitive.arity == 1 else binary)(primitive)
+            short_paths[primitive.fast] = (primitive, False)
         if not primitive.hidden:
             function = _function(primitive)
             for name in (primitive.name, *primitive.aliases):
@@ -109,7 +118,10 @@ def _install_dunders() -> None:
     for dunder, name in DUNDERS.items():
         primitive = by_name.get(name)
         if primitive is not None and primitive.fast is not None:
-            function, reflected = primitive.fast, binary(primitive, reflected=True)
+            function = reflected = primitive.fast
+            if dunder not in COMMUTATIVE:
+                reflected = binary(primitive, reflected=True)
+                short_paths[reflected] = (primitive, True)
         else:
             function, reflected = functions[name], _swapped(functions[name])
         setattr(Tensor, f"__{dunder}__", function)
@@ -117,6 +129,38 @@ def _install_dunders() -> None:
         setattr(Tensor, f"__i{dunder}__", in_place(function, name))
     for dunder, name in {**COMPARISONS, **UNARY_DUNDERS}.items():
         setattr(Tensor, f"__{dunder}__", functions[name])
+
+
+def _install_native() -> None:
+    """Put machine code in the place of every short path, wherever it can be called."""
+    from tapegrad.kernels.methods import NativeOperators
+    from tapegrad.kernels.run import compiled
+
+    native_operators = NativeOperators(Tensor, compiled().share(Tensor, mark_view))
+    _alive.append(native_operators)
+    numbers = {}
+    for function, (primitive, reflected) in short_paths.items():
+        number = native_operators.add(primitive, function, reflected)
+        if number is not None:
+            numbers[function] = number
+    Primitive.apply = staticmethod(native_operators.link(apply))
+    for name, value in list(vars(Tensor).items()):
+        if isinstance(value, FunctionType) and value in numbers:
+            method = native_operators.method(numbers[value], name, value.__doc__ or "")
+            setattr(Tensor, name, method)
+    made = {}
+    for function, number in numbers.items():
+        primitive, reflected = short_paths[function]
+        if not reflected:
+            made[function] = native_operators.function(
+                number, primitive.name, function.__doc__ or ""
+            )
+            primitive.fast = made[function]
+    for namespace in (*modules.values(), *namespaces):
+        for name, value in list(namespace.items()):
+            if isinstance(value, FunctionType) and value in made:
+                namespace[name] = made[value]
+    _numpy.update({f: made[v] for f, v in _numpy.items() if v in made})
 
 
 def _swapped(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -156,7 +200,7 @@ def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: 
             f"np.{ufunc.__name__}{how} on a Tensor{' with ' + ', '.join(kwargs) if kwargs else ''} "
             "is not supported; use a tapegrad function, or tensor.detach().numpy()"
         )
-    return Primitive.apply(primitive, inputs, ())
+    return (primitive.fast or primitive)(*inputs)
 
 
 def _array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -180,3 +224,4 @@ def _array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any)
 setattr(Tensor, "__array_ufunc__", _array_ufunc)  # noqa: B010 - the stub has it as a method
 setattr(Tensor, "__array_function__", _array_function)  # noqa: B010
 _install_all()
+native.when_loaded.append(_install_native)

@@ -85,6 +85,7 @@ class Primitive:
         "rules",
         "saves",
         "split",
+        "usual",
         "view",
     )
 
@@ -135,6 +136,8 @@ class Primitive:
         self.fast: Callable[..., Any] | None = None
         #: By the set of inputs that have places, as bits: see `plan`.
         self.plans: dict[int, Plan | None] = {}
+        #: Whether it is structural, of a fixed number of inputs and of one result.
+        self.usual = not elementwise and not variadic and outputs == 1 and bool(rules)
         #: Whether its records stand for one of several outputs of another record.
         self.is_output = name == "output"
         self.code = len(primitives)

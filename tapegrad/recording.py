@@ -27,7 +27,7 @@ from tapegrad.spec import Spec, spec_of
 from tapegrad.tape import tape
 from tapegrad.tensor import Tensor, View, as_tensor_input, place_of
 
-__all__ = ["apply", "binary", "record", "unary"]
+__all__ = ["apply", "binary", "mark_view", "record", "unary"]
 
 new = Tensor.__new__
 ndarray = np.ndarray
@@ -42,7 +42,7 @@ def apply(primitive: Primitive, inputs: tuple[Any, ...], params: tuple[Any, ...]
     """
     if primitive.elementwise:
         return _elementwise(primitive, inputs)
-    if primitive.arity < 0 or primitive.outputs > 1:
+    if not primitive.usual:
         return _structural(primitive, inputs, params)
     # The usual structural primitive: the same as `_structural` and `record`, in one loop.
     arrays, places, shapes = [], [], []
@@ -79,7 +79,7 @@ def apply(primitive: Primitive, inputs: tuple[Any, ...], params: tuple[Any, ...]
             tape.append((*fields, *places, *saved), nbytes + spec.nbytes)
     if primitive.view:
         base = inputs[0]
-        _mark_view(out, primitive, base if isinstance(base, Tensor) else tensor, params)
+        mark_view(out, primitive, base if isinstance(base, Tensor) else tensor, params)
     return out
 
 
@@ -314,7 +314,8 @@ def wrap(array: np.ndarray, place: int | None = None) -> Tensor:
     return out
 
 
-def _mark_view(out: Tensor, primitive: Primitive, base: Tensor, params: tuple[Any, ...]) -> None:
+def mark_view(out: Tensor, primitive: Primitive, base: Tensor, params: tuple[Any, ...]) -> None:
+    """Make the result of a view primitive a view of its input, if it shares the memory."""
     array = out._array
     if array is not base._array and array.base is None:
         return  # such as a reshape that had to copy
@@ -350,7 +351,7 @@ def unary(primitive: Primitive) -> Callable[[Any], Any]:
         if type(input) is Tensor:
             spec = input._spec
             recording = switch.plain
-            if spec.plain and recorded and (recording or modes.paused):
+            if spec.plain and recorded and (recording or not (modes.grad or switch.watched)):
                 x = input._array
                 try:
                     y = forward(x) if spec.ndim else forward_scalar(x)
@@ -403,7 +404,7 @@ def binary(primitive: Primitive, reflected: bool = False) -> Callable[[Any, Any]
         if type(input) is Tensor:
             spec = input._spec
             recording = switch.plain
-            if spec.plain and (recording or modes.paused):
+            if spec.plain and (recording or not (modes.grad or switch.watched)):
                 x = input._array
                 kind = type(other)
                 if kind is Tensor:
@@ -461,7 +462,7 @@ def binary(primitive: Primitive, reflected: bool = False) -> Callable[[Any, Any]
         if type(input) is Tensor and (kind is float or kind is int):
             spec = input._spec
             recording = switch.plain
-            if spec.plain and (recording or modes.paused):
+            if spec.plain and (recording or not (modes.grad or switch.watched)):
                 y = input._array
                 x = spec.constants.get(other)
                 if x is None:

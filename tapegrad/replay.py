@@ -38,7 +38,7 @@ Hook = Callable[[int, Any], Any]
 #: a twentieth of that is likely to go on.
 LOAD_AFTER = 5_000
 #: Records that a replay runs in Python once the loop is loaded: setting it up costs about as much.
-NATIVE_AFTER = 12
+NATIVE_AFTER = 0
 #: On longer tapes than this a walk with targets goes everywhere: finding the way costs more.
 PRUNE_BELOW = 1_000
 
@@ -56,6 +56,10 @@ class _Native:
     loaded: bool | None = None
     replayed = 0
 
+    def __init__(self) -> None:
+        #: Called once it is loaded: what else becomes machine code then.
+        self.when_loaded: list[Callable[[], None]] = []
+
 
 native = _Native()
 
@@ -68,6 +72,9 @@ def load_native() -> bool:
             from tapegrad.kernels.run import available
 
             native.loaded = available()
+            if native.loaded:
+                for function in native.when_loaded:
+                    function()
     return native.loaded
 
 
@@ -83,6 +90,7 @@ class Replay:
             targets are returned by `run` beside the leaves'.
         hook: ``hook(place, adjoint)`` is called for the places in ``tape.notes``; what it returns
             takes the adjoint's place.
+        gives: leaves that have no gradient may be given theirs at once; they are not returned.
     """
 
     __slots__ = (
@@ -91,6 +99,7 @@ class Replay:
         "_roots",
         "adjoints",
         "found",
+        "gives",
         "hook",
         "leaves",
         "needed",
@@ -114,8 +123,10 @@ class Replay:
         wrap: Callable[[np.ndarray, int | None], Any] | None = None,
         targets: frozenset[int] | None = None,
         hook: Hook | None = None,
+        gives: bool = False,
     ) -> None:
         self.tape = tape
+        self.gives = gives
         self.retain = retain
         self.wrap = wrap
         self.targets = targets
@@ -157,11 +168,9 @@ class Replay:
         index = self.start
         steps = skipped = 0
         limit = self._python_records()
-        while adjoints and index >= 0:
+        while adjoints and index >= 0 and steps != limit:
             record = records[index]
             if record[PLACE] in adjoints:
-                if steps == limit:
-                    break
                 steps += 1
                 skipped = 0
                 self.step(index, record)
@@ -171,6 +180,7 @@ class Replay:
                 found = self.tape.index(max(adjoints))
                 index = index if found is None else min(found + 1, index)
             index -= 1
+        record = ()  # the loop frees what nobody else holds
         native.replayed += steps
         if adjoints and index >= 0 and load_native():
             from tapegrad.kernels.run import walk_natively

@@ -15,11 +15,14 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Spec", "spec_for", "spec_of", "specs"]
+__all__ = ["Spec", "spec_for", "spec_of", "spec_table", "specs"]
 
 #: Arrays up to this size take the short recording path, which does not count bytes: the garbage
 #: that can gather between two sweeps of the tape is bounded by this times the sweep's interval.
 SMALL_BYTES = 4096
+
+#: Arrays up to this size take the native recording path, which counts bytes but holds the GIL.
+SHORT_BYTES = 1 << 18
 
 #: Python numbers kept as arrays, for each dtype.
 CONSTANTS = 256
@@ -39,6 +42,7 @@ class Spec:
         "number",
         "plain",
         "shape",
+        "short",
         "size",
         "special",
     )
@@ -56,7 +60,9 @@ class Spec:
         self.special = special
         self.as_special: Spec = self
         #: The short recording path serves real floating arrays that are small and not special.
-        self.plain = not special and dtype.char in "fd" and self.nbytes <= SMALL_BYTES
+        real = not special and dtype.char in "fd"
+        self.plain = real and self.nbytes <= SMALL_BYTES
+        self.short = real and self.nbytes <= SHORT_BYTES
         self.constants: dict[float, np.ndarray] = _constants.setdefault(dtype, {})
         self.number = len(specs)
         specs.append(self)
@@ -77,27 +83,27 @@ class Spec:
 _lock = threading.Lock()
 _constants: dict[Any, dict[float, np.ndarray]] = {}
 specs: list[Spec] = []
-_table: dict[tuple[tuple[int, ...], Any], Spec] = {}
+spec_table: dict[tuple[tuple[int, ...], Any], Spec] = {}
 
 
 def spec_of(array: np.ndarray) -> Spec:
     """The spec of an array."""
     key = (array.shape, array.dtype)
-    spec = _table.get(key)
+    spec = spec_table.get(key)
     return _new(key) if spec is None else spec
 
 
 def spec_for(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Spec:
     """The spec of arrays of that shape and dtype."""
-    spec = _table.get((shape, dtype))
+    spec = spec_table.get((shape, dtype))
     return _new((shape, dtype)) if spec is None else spec
 
 
 def _new(key: tuple[tuple[int, ...], Any]) -> Spec:
     with _lock:
-        spec = _table.get(key)
+        spec = spec_table.get(key)
         if spec is None:
             spec = Spec(key[0], key[1], special=False)
             spec.as_special = Spec(key[0], key[1], special=True)
-            _table[key] = spec
+            spec_table[key] = spec
         return spec

@@ -386,7 +386,9 @@ def test_activations_in_place(function):
     assert function(y, inplace=True) is y
     expected = function(x, inplace=False)
     assert y.tolist() == expected.tolist()
-    assert gradient(lambda x: y, x) == gradient(lambda x: function(x, inplace=False), x)
+    # NumPy and compiled code may round a rule differently in the last bit.
+    expected = gradient(lambda x: function(x, inplace=False), x)
+    assert gradient(lambda x: y, x) == pytest.approx(expected)
     with pytest.raises(RuntimeError, match="leaf Variable"):
         function(leaf(1.0), inplace=True)
 

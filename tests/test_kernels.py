@@ -325,3 +325,93 @@ def test_several_outputs_within_a_native_walk():
         return x
 
     assert_same(both_ways(build, [np.linspace(-1, 1, 5)]))
+
+
+#: A call whose record has the rule, and the shapes of its inputs.
+STRUCTURAL = {
+    "reductions.sum_all_x": (lambda x: x.sum(), [(3, 4)]),
+    "reductions.mean_all_x": (lambda x: x.mean(), [(3, 4)]),
+    "shape.reshape_x": (lambda x: (x * 1).reshape(4, 3) * 1, [(3, 4)]),
+    "linalg.vector_matrix_y": (lambda x, y: x @ y, [(3,), (3, 4)]),
+    "losses.bce_logits_x": (
+        lambda x, y: tapegrad.nn.functional.binary_cross_entropy_with_logits(x, y),
+        [(3, 4), (3, 4)],
+    ),
+}
+
+
+@native_only
+def test_every_structural_kernel_is_tested():
+    from tapegrad.kernels.structural import KERNELS
+
+    assert set(STRUCTURAL) == set(KERNELS)
+
+
+@native_only
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", STRUCTURAL)
+def test_structural_kernel_is_the_rule(name, dtype, reduction):
+    from tapegrad.kernels.run import compiled
+
+    call, shapes = STRUCTURAL[name]
+    if "bce" in name:
+        f = tapegrad.nn.functional.binary_cross_entropy_with_logits
+
+        def call(x, y):
+            return f(x, y, reduction=reduction)
+
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+    # The last input is the one that the kernel serves, but for the targets of losses.
+    wanted = 0 if name.startswith("losses") else len(arrays) - 1
+
+    def build(*leaves):
+        inputs = [x.detach() if i != wanted else x for i, x in enumerate(leaves)]
+        # Twice, so that the second share is added to the first.
+        z = inputs[wanted] * 3
+        inputs[wanted] = z
+        return (call(*inputs) * call(*inputs)) * 0.7
+
+    results = both_ways(build, arrays)
+    code = compiled()
+    primitive = next(
+        p
+        for p in primitives
+        for i in range(p.arity)
+        if code.structural[p.code]
+        if p.bound[i] is not None
+        if f"{p.bound[i].rule.__module__.rpartition('.')[2]}.{p.bound[i].rule.__name__}" == name
+        if code.addresses[6 * p.code + 2 * i + (dtype == np.float64)] > 0
+    )
+    assert primitive
+    for a, b in zip(*results, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            np.testing.assert_allclose(a, b, rtol=3e-6 if dtype == np.float32 else 1e-12)
+
+
+@native_only
+def test_leaves_get_their_gradients_from_the_loop():
+    x = tapegrad.tensor([1.0, 2.0], requires_grad=True)
+    again = tapegrad.tensor([3.0, 4.0], requires_grad=True)
+    again.grad = tapegrad.tensor([10.0, 20.0])
+    wide = tapegrad.ones(2, 2).T.requires_grad_()
+    double = tapegrad.tensor([1.0, 2.0], dtype=tapegrad.float64, requires_grad=True)
+    dropped = tapegrad.tensor([5.0, 6.0], requires_grad=True)
+    y = (x * again).sum() + wide.sum() + double.sum().float() + (x * dropped).sum()
+    del dropped
+    gradient = again.grad
+    after, replay_module.NATIVE_AFTER = replay_module.NATIVE_AFTER, 0
+    try:
+        y.backward()
+    finally:
+        replay_module.NATIVE_AFTER = after
+    assert x.grad.tolist() == [8, 10]
+    assert not x.grad.requires_grad
+    assert again.grad is gradient
+    assert gradient.tolist() == [11, 22]
+    assert wide.grad.tolist() == [[1, 1], [1, 1]]
+    assert double.grad.tolist() == [1, 1]
+    assert double.grad.dtype == tapegrad.float64
+    assert x.grad._array.flags.owndata

@@ -60,7 +60,7 @@ def backward(
     outputs = _several(tensors)
     roots = _roots(outputs, grad_tensors, create_graph)
     targets = None if inputs is None else _targets(inputs)
-    replay, found = _run(roots, retain_graph, create_graph, targets)
+    replay, found = _run(roots, retain_graph, create_graph, targets, gives=inputs is None)
     if inputs is None:
         for place, adjoint in replay.leaves.items():
             leaf = tape.leaf(place)
@@ -135,6 +135,7 @@ def _run(
     retain_graph: bool | None,
     create_graph: bool,
     targets: frozenset[int] | None,
+    gives: bool = False,
 ) -> tuple[Walk, dict[int, Any]]:
     replay = make_walk(
         tape,
@@ -142,11 +143,11 @@ def _run(
         retain=create_graph if retain_graph is None else retain_graph,
         wrap=wrap_saved if create_graph else None,
         targets=targets,
-        hook=run_hooks,
+        hook=run_hooks if tape.notes else None,
+        gives=gives and not tape.notes,
     )
-    recording, modes.grad = modes.grad, create_graph
-    if not switch.plain:
-        set_modes(create_graph, modes.inference)
+    recording = modes.grad
+    _set_recording(create_graph)
     local.walks.append(replay)
     try:
         leaves, found = replay.run()
@@ -157,14 +158,19 @@ def _run(
                     replay.owned.discard(place)
     finally:
         local.walks.pop()
-        modes.grad = recording
-        if not switch.plain:
-            set_modes(recording, modes.inference)
+        _set_recording(recording)
     if targets is not None:
         for place in targets:
             if place in leaves:
                 found[place] = leaves[place]
     return replay, found
+
+
+def _set_recording(recording: bool) -> None:
+    """Set this thread's mode: for all to see if hooks will run, or if it was seen before."""
+    modes.grad = recording
+    if tape.notes or not switch.plain:
+        set_modes(recording, modes.inference)
 
 
 def _several(values: Tensors) -> tuple[Any, ...]:

@@ -241,14 +241,19 @@ class profile:
         observers.append(self)
         watch()
         set_modes(modes.grad, modes.inference)
-        _set_apply(self._apply)
+        # The latter may be machine code by now, which isn't timed.
+        self._before, self._timed = Primitive.apply, self._apply
+        recording.apply = self._timed
+        Primitive.apply = staticmethod(self._timed)
         return self
 
     def __exit__(self, *exception: object) -> None:
         global _active
         if not self.enabled:
             return
-        _set_apply(_plain_apply)
+        recording.apply = _plain_apply
+        if Primitive.apply is self._timed:
+            Primitive.apply = staticmethod(self._before)
         unwatch()
         set_modes(modes.grad, modes.inference)
         observers.remove(self)
@@ -329,11 +334,6 @@ class profile:
 
 
 _plain_apply = recording.apply
-
-
-def _set_apply(function: Callable[..., Any]) -> None:
-    recording.apply = function
-    Primitive.apply = staticmethod(function)
 
 
 class record_function:

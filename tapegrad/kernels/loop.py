@@ -7,7 +7,8 @@ array of integers, and is called again. After some milliseconds of work it retur
 signals and other threads have their turn.
 
 An adjoint is a buffer of the loop's own for each pending record; the first contribution to it
-stores, later ones add, and it is freed as soon as its record has run.
+stores, later ones add, and it is freed as soon as its record has run. A leaf's is gathered in a new
+array, which in the end becomes its gradient.
 """
 
 from __future__ import annotations
@@ -21,6 +22,16 @@ from numba import carray, types
 
 from tapegrad.kernels.adjoint import ARITY
 from tapegrad.kernels.cache import KernelCache
+from tapegrad.kernels.leaves import (
+    BUFFER,
+    COLUMNS,
+    DEAD,
+    FILLED,
+    PLACE,
+    SIZE,
+    claim_leaf,
+    give_gradients,
+)
 from tapegrad.kernels.native import (
     C_CONTIGUOUS,
     DATA,
@@ -30,7 +41,9 @@ from tapegrad.kernels.native import (
     allocate,
     as_int,
     call,
+    call_structural,
     compile_native,
+    copy_bytes,
     incref,
     list_get,
     load32,
@@ -56,20 +69,23 @@ DONE, YIELD, PYTHON, NEW_LEAF, NEW_KERNEL = range(5)
     NONE,  # id of None
     RELEASED,  # id of what takes the place of freed values
     ADJOINTS,  # address: a buffer for each record, 0 for none, IN_PYTHON for one kept there
-    LEAVES,  # address of the leaves' table: place, buffer (DEAD: not wanted), whether it is filled
-    LEAF_MASK,  # size of that table - 1
+    LEAVES,  # address of the leaves' table, see `leaves`
+    LEAF_MASK,  # number of its rows - 1
+    LEAF_COUNT,  # rows in use
     SPECS,  # address: for each spec its size, dtype (-1: not one for kernels)
     KERNELS,  # address: for each primitive, input and dtype a kernel (0: not compiled, -1: none)
+    STRUCTURAL,  # address: for each primitive whether its kernels read the record themselves
     STOPS,  # address of the descending serials that Python wants to handle, and a last 0
     STOP,  # position in the stops
     RETAIN,  # keep saved values
     LATEST,  # records older than this may have saved what was changed since
+    ROOT,  # id of the array that is the first record's adjoint (it counts as pending), or 0
+    SHARED,  # address of the fields of `layout`, if the loop may give leaves gradients; or 0
     ARGUMENT,  # of the reason it stopped: a leaf's place; or a kernel's position
-) = range(16)
-FIELDS = 16
+) = range(20)
+FIELDS = 20
 
 IN_PYTHON = 1
-DEAD = 1
 
 #: Elements, plus RECORD_WORK for each record, that are some 5 ms of work.
 BUDGET_ELEMENTS = 200_000
@@ -84,12 +100,20 @@ def _loop(state_address: int) -> int:
     index = state[INDEX]
     adjoints = carray(pointer_to(state[ADJOINTS], one), index + 1)
     mask = state[LEAF_MASK]
-    leaves = carray(pointer_to(state[LEAVES], one), 3 * (mask + 1))
+    leaves = carray(pointer_to(state[LEAVES], one), COLUMNS * (mask + 1))
     specs = carray(pointer_to(state[SPECS], one), 1)
     kernels = carray(pointer_to(state[KERNELS], one), 1)
+    structurals = carray(pointer_to(state[STRUCTURAL], one), 1)
     stops = carray(pointer_to(state[STOPS], one), 1)
-    # Where the contribution to each input goes.
+    # Where the contribution to each input goes, and how many elements it has.
     target_0 = target_1 = target_2 = types.int64(-1)
+    size_0 = size_1 = size_2 = types.int64(0)
+    if state[ROOT] != 0:
+        spec = as_int(tuple_get(list_get(records, index), 2))
+        nbytes = specs[2 * spec] * (4 if specs[2 * spec + 1] == 0 else 8)
+        adjoints[index] = allocate(max(nbytes, 8))
+        copy_bytes(adjoints[index], load64(state[ROOT] + DATA), nbytes)
+        state[ROOT] = 0
     while index >= 0 and state[PENDING] > 0:
         out_bar = adjoints[index]
         if out_bar == 0:
@@ -105,23 +129,27 @@ def _loop(state_address: int) -> int:
         size = tuple_size(record)
         arity = (size - 5) // 2
         spec = as_int(tuple_get(record, 2))
+        code = as_int(tuple_get(record, 1))
         dtype = specs[2 * spec + 1]
+        structural = structurals[code]
         if (
             out_bar == IN_PYTHON
             or stops[state[STOP]] == serial
             or serial < state[LATEST]
             or dtype < 0
             or arity > ARITY
-            or tuple_get(record, 3) != none
+            or (structural == 0 and tuple_get(record, 3) != none)
             or tuple_get(record, size - 1) == state[RELEASED]
             or (state[RETAIN] == 0 and load32(record) != 1)
         ):
             return PYTHON
         n = specs[2 * spec]
+        itemsize = 4 if dtype == 0 else 8
         # First see that all is there, so that Python can take over before anything has been done.
-        row = 2 * ARITY * as_int(tuple_get(record, 1)) + dtype
+        row = 2 * ARITY * code + dtype
         for i in range(arity):
             target = types.int64(-1)
+            m = n
             object_ = tuple_get(record, 4 + i)
             if object_ != none:
                 kernel = kernels[row + 2 * i]
@@ -130,15 +158,24 @@ def _loop(state_address: int) -> int:
                     return NEW_KERNEL
                 if kernel == -1:
                     return PYTHON
+                if structural != 0 and call_structural(kernel, (record, 0, 0, 0, 0, 0)) == 0:
+                    return PYTHON
                 place = as_int(object_)
                 if place < 0:
                     slot = (-place) & mask
-                    while leaves[3 * slot] != 0 and leaves[3 * slot] != place:
+                    while leaves[COLUMNS * slot] != 0 and leaves[COLUMNS * slot] != place:
                         slot = (slot + 1) & mask
-                    if leaves[3 * slot] == 0:
-                        state[ARGUMENT] = place
-                        return NEW_LEAF
+                    leaf = leaves[COLUMNS * slot : COLUMNS * (slot + 1)]
+                    if leaf[PLACE] == 0:
+                        shared = state[SHARED]
+                        if 2 * (state[LEAF_COUNT] + 1) > mask:
+                            shared = types.int64(0)
+                        if shared == 0 or not claim_leaf(shared, leaf, object_, place, dtype):
+                            state[ARGUMENT] = place
+                            return NEW_LEAF
+                        state[LEAF_COUNT] += 1
                     target = -2 - slot
+                    m = leaf[SIZE]
                 else:
                     # Serials are dense where nothing was swept: guess, else look downwards.
                     guess = index - (serial - place)
@@ -165,16 +202,24 @@ def _loop(state_address: int) -> int:
                         target = low
                     if adjoints[target] == IN_PYTHON:
                         return PYTHON
+                    if structural != 0:
+                        of_target = as_int(tuple_get(list_get(records, target), 2))
+                        m = specs[2 * of_target]
+                        if specs[2 * of_target + 1] != dtype:
+                            return PYTHON
             if i == 0:
                 target_0 = target
+                size_0 = m
             elif i == 1:
                 target_1 = target
+                size_1 = m
             else:
                 target_2 = target
+                size_2 = m
         data_0 = data_1 = data_2 = data_out = types.int64(0)
         stride_0 = stride_1 = stride_2 = stride_out = types.int64(0)
         ready = True
-        for j in range(arity + 1):
+        for j in range(0 if structural != 0 else arity + 1):
             saved = tuple_get(record, 4 + arity + j)
             if saved == none:
                 continue
@@ -190,7 +235,7 @@ def _loop(state_address: int) -> int:
                     break
                 stride = load64(strides + 8 * (ndim - 1))
             elif n == 1:
-                stride = 4 if dtype == 0 else 8
+                stride = itemsize
             if j == arity:
                 data_out = data
                 stride_out = stride
@@ -207,29 +252,34 @@ def _loop(state_address: int) -> int:
             return PYTHON
         for i in range(arity):
             target = target_0 if i == 0 else target_1 if i == 1 else target_2
+            m = size_0 if i == 0 else size_1 if i == 1 else size_2
             add = types.int64(1)
             if target == -1:
                 continue
             if target >= 0:
                 buffer = adjoints[target]
                 if buffer == 0:
-                    buffer = allocate(max(n * (4 if dtype == 0 else 8), 8))
+                    buffer = allocate(max(m * itemsize, 8))
                     adjoints[target] = buffer
                     state[PENDING] += 1
                     add = types.int64(0)
             else:
-                slot = -2 - target
-                buffer = leaves[3 * slot + 1]
+                leaf = leaves[COLUMNS * (-2 - target) : COLUMNS * (-1 - target)]
+                buffer = leaf[BUFFER]
                 if buffer == DEAD:
                     continue
-                if leaves[3 * slot + 2] == 0:
-                    leaves[3 * slot + 2] = 1
+                if leaf[FILLED] == 0:
+                    leaf[FILLED] = 1
                     add = types.int64(0)
-            call(
-                kernels[row + 2 * i],
-                (n, add, out_bar, buffer, data_0, data_1, data_2, data_out,
-                 stride_0, stride_1, stride_2, stride_out),
-            )  # fmt: skip
+            if structural != 0:
+                call_structural(kernels[row + 2 * i], (record, out_bar, n, buffer, m, add))
+                state[BUDGET] -= m
+            else:
+                call(
+                    kernels[row + 2 * i],
+                    (n, add, out_bar, buffer, data_0, data_1, data_2, data_out,
+                     stride_0, stride_1, stride_2, stride_out),
+                )  # fmt: skip
         release(out_bar)
         adjoints[index] = 0
         state[PENDING] -= 1
@@ -244,13 +294,16 @@ def _loop(state_address: int) -> int:
                         tuple_set(record, k, state[RELEASED])
                     break
     state[INDEX] = index
+    if state[SHARED] != 0 and state[PENDING] == 0:
+        state[LEAF_COUNT] = give_gradients(state[SHARED], leaves, mask + 1)
     return DONE
 
 
 def compile_loop() -> Any:
     """The compiled loop, from the cache where it is there."""
     module = sys.modules[__name__]
-    native = sys.modules["tapegrad.kernels.native"]
-    source = inspect.getsource(module) + inspect.getsource(native)
+    names = ("native", "layout", "leaves")
+    parts = [module, *(sys.modules[f"tapegrad.kernels.{name}"] for name in names)]
+    source = "".join(map(inspect.getsource, parts))
     cache = KernelCache("loop", hashlib.sha256(source.encode()).digest())
     return compile_native(_loop, types.int64(types.int64), cache)

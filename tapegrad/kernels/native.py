@@ -7,27 +7,43 @@ if the probe fails, nothing native is used.
 from __future__ import annotations
 
 import ctypes
+import importlib
 from collections.abc import Callable
 from typing import Any
 
 import llvmlite.ir as ir
 import numpy as np
 from numba import types
+from numba.core import cgutils
 from numba.core.ccallback import CFunc
 from numba.extending import intrinsic, overload
 
 from tapegrad.kernels.cache import KernelCache
 from tapegrad.primitive import select
 
-__all__ = ["call", "compile_native", "load32", "load64", "pointer_to", "probe"]
+__all__ = [
+    "api_function",
+    "call",
+    "compile_native",
+    "load32",
+    "load64",
+    "offset_of",
+    "pointer_to",
+    "probe",
+    "ufunc_loop",
+    "word",
+]
 
 I64 = types.int64
 _I64 = ir.IntType(64)
 
+#: Where an object's type stands.
+TYPE = 8
+
 # Offsets in PyArrayObject_fields, after the object's head (16 bytes): data, nd, dimensions,
 # strides, base, descr, flags. The layout is part of NumPy's public ABI.
-DATA, NDIM, STRIDES, FLAGS = 16, 24, 40, 64
-C_CONTIGUOUS = 0x1
+DATA, NDIM, DIMENSIONS, STRIDES, DESCR, FLAGS = 16, 24, 32, 40, 56, 64
+C_CONTIGUOUS, ALIGNED = 0x1, 0x100
 
 list_get = types.ExternalFunction("PyList_GetItem", I64(I64, I64))
 list_set = types.ExternalFunction("PyList_SetItem", types.int32(I64, I64, I64))
@@ -35,7 +51,21 @@ tuple_get = types.ExternalFunction("PyTuple_GetItem", I64(I64, I64))
 tuple_size = types.ExternalFunction("PyTuple_Size", I64(I64))
 tuple_set = types.ExternalFunction("PyTuple_SetItem", types.int32(I64, I64, I64))
 as_int = types.ExternalFunction("PyLong_AsLongLong", I64(I64))
+as_float = types.ExternalFunction("PyFloat_AsDouble", types.float64(I64))
 incref = types.ExternalFunction("Py_IncRef", types.void(I64))
+decref = types.ExternalFunction("Py_DecRef", types.void(I64))
+list_append = types.ExternalFunction("PyList_Append", types.int32(I64, I64))
+tuple_new = types.ExternalFunction("PyTuple_New", I64(I64))
+dict_get = types.ExternalFunction("PyDict_GetItem", I64(I64, I64))
+dict_size = types.ExternalFunction("PyDict_Size", I64(I64))
+thread_identity = types.ExternalFunction("PyThread_get_thread_ident", I64())
+as_object = types.ExternalFunction("PyLong_FromLongLong", I64(I64))
+weakly_held = types.ExternalFunction("PyWeakref_GetObject", I64(I64))
+error_matches = types.ExternalFunction("PyErr_ExceptionMatches", types.int32(I64))
+clear_error = types.ExternalFunction("PyErr_Clear", types.void())
+next_of = types.ExternalFunction("PyIter_Next", I64(I64))
+new_object = types.ExternalFunction("PyType_GenericAlloc", I64(I64, I64))
+untrack = types.ExternalFunction("PyObject_GC_UnTrack", types.void(I64))
 allocate = types.ExternalFunction("PyMem_RawMalloc", I64(I64))
 release = types.ExternalFunction("PyMem_RawFree", types.void(I64))
 
@@ -62,6 +92,118 @@ def load32(typingctx: Any, address: Any) -> Any:
 
 
 @intrinsic
+def store64(typingctx: Any, address: Any, value: Any) -> Any:
+    """Put a 64-bit integer at an address."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.store(arguments[1], builder.inttoptr(arguments[0], _I64.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(I64, I64), generate
+
+
+@intrinsic
+def held(typingctx: Any, reference: Any) -> Any:
+    """The reference itself, after ``Py_IncRef``: for functions that take a reference over."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [_I64])
+        function = cgutils.get_or_insert_function(builder.module, kind, "Py_IncRef")
+        builder.call(function, values)
+        return values[0]
+
+    return I64(I64), generate
+
+
+@intrinsic
+def call_object(typingctx: Any, function: Any, args: Any, count: Any, names: Any) -> Any:
+    """Call a Python object by `PyObject_Vectorcall`; a new reference, or 0 with an exception."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return _vectorcall(builder, *values)
+
+    return I64(I64, I64, I64, I64), generate
+
+
+@intrinsic
+def call_with_self(
+    typingctx: Any, function: Any, self: Any, args: Any, values: Any, count: Any, names: Any
+) -> Any:
+    """The same with ``self`` before the arguments, of which ``values`` lie at ``args``."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        function, self, args, values, count, names = given
+        stack = builder.alloca(_I64, builder.add(values, _I64(1)))
+        builder.store(self, stack)
+        source = builder.inttoptr(args, _I64.as_pointer())
+        cgutils.raw_memcpy(builder, builder.gep(stack, [_I64(1)]), source, values, _I64(8))
+        count = builder.add(count, _I64(1))
+        return _vectorcall(builder, function, builder.ptrtoint(stack, _I64), count, names)
+
+    return I64(*[I64] * 6), generate
+
+
+#: How many values `vector` has room for.
+VECTOR = 16
+
+
+@intrinsic
+def vector(typingctx: Any) -> Any:
+    """The address of room for some values on the stack."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.ptrtoint(cgutils.alloca_once(builder, _I64, VECTOR), _I64)
+
+    return I64(), generate
+
+
+def _vectorcall(builder: Any, *arguments: Any) -> Any:
+    kind = ir.FunctionType(_I64, [_I64] * 4)
+    function = cgutils.get_or_insert_function(builder.module, kind, "PyObject_Vectorcall")
+    return builder.call(function, arguments)
+
+
+@intrinsic
+def call_ufunc_loop(
+    typingctx: Any, function: Any, data: Any, n: Any, arrays: Any, strides: Any
+) -> Any:
+    """Run the inner loop of a ufunc, at an address, over n elements of the arrays."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        count = len(signature.args[3])
+        given = [
+            _stacked(builder, [builder.extract_value(values[k], i) for i in range(count)])
+            for k in (3, 4)
+        ]
+        kind = ir.FunctionType(ir.VoidType(), [_I64] * 4)
+        loop = builder.inttoptr(values[0], kind.as_pointer())
+        builder.call(loop, [given[0], _stacked(builder, [values[2]]), given[1], values[1]])
+        return context.get_dummy_value()
+
+    return types.void(I64, I64, I64, arrays, strides), generate
+
+
+@intrinsic
+def call_new_array(typingctx: Any, function: Any, arguments: Any) -> Any:
+    """NumPy's ``PyArray_NewFromDescr``, at an address: a new array, or 0 with an exception."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kind = ir.FunctionType(_I64, [_I64] * 8)
+        make = builder.inttoptr(values[0], kind.as_pointer())
+        return builder.call(make, [builder.extract_value(values[1], i) for i in range(8)])
+
+    return I64(I64, arguments), generate
+
+
+def _stacked(builder: Any, values: Any) -> Any:
+    """The address of a piece of the stack that holds the values."""
+    stack = cgutils.alloca_once(builder, _I64, len(values))
+    for i, value in enumerate(values):
+        builder.store(value, builder.gep(stack, [_I64(i)]))
+    return builder.ptrtoint(stack, _I64)
+
+
+@intrinsic
 def call(typingctx: Any, function: Any, arguments: Any) -> Any:
     """Call the kernel at an address with a tuple of integers."""
     signature = types.void(I64, arguments)
@@ -77,6 +219,30 @@ def call(typingctx: Any, function: Any, arguments: Any) -> Any:
 
 
 @intrinsic
+def call_structural(typingctx: Any, function: Any, arguments: Any) -> Any:
+    """Call the structural kernel at an address with a tuple of integers."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kind = ir.FunctionType(_I64, [_I64] * 6)
+        pointer = builder.inttoptr(values[0], kind.as_pointer())
+        return builder.call(pointer, [builder.extract_value(values[1], i) for i in range(6)])
+
+    return I64(I64, arguments), generate
+
+
+@intrinsic
+def copy_bytes(typingctx: Any, to: Any, source: Any, count: Any) -> Any:
+    """Copy memory from one address to another."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointers = [builder.inttoptr(v, _I64.as_pointer()) for v in values[:2]]
+        cgutils.raw_memcpy(builder, *pointers, values[2], _I64(1))
+        return context.get_dummy_value()
+
+    return types.void(I64, I64, I64), generate
+
+
+@intrinsic
 def pointer_to(typingctx: Any, address: Any, scalar: Any) -> Any:
     """An address as a pointer to scalars of the type of ``scalar``."""
     pointed = types.CPointer(scalar)
@@ -85,6 +251,22 @@ def pointer_to(typingctx: Any, address: Any, scalar: Any) -> Any:
         return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
     return pointed(I64, scalar), generate
+
+
+def like(zero: Any, value: Any) -> Any:
+    """A number in the type of another one."""
+    raise NotImplementedError("for compiled code only")
+
+
+@overload(like, inline="always")
+def _like(zero: Any, value: Any) -> Any:
+    def single(zero: Any, value: Any) -> Any:
+        return np.float32(value)
+
+    def double(zero: Any, value: Any) -> Any:
+        return np.float64(value)
+
+    return single if zero == types.float32 else double
 
 
 @overload(select)
@@ -110,12 +292,49 @@ def compile_native(
     return compiled
 
 
+def word(address: int) -> int:
+    """The 64-bit integer at an address, for Python."""
+    return ctypes.c_int64.from_address(address).value
+
+
+def offset_of(kind: Any, slot: str) -> int:
+    """Where the objects of a class have a slot."""
+    thing: Any = kind.__new__(kind)
+    mark = object()
+    setattr(thing, slot, mark)
+    (offset,) = [i for i in range(16, kind.__basicsize__, 8) if word(id(thing) + i) == id(mark)]
+    return offset
+
+
+def api_function(number: int) -> int:
+    """The address of a function of NumPy's C API, by its number in the table."""
+    umath = importlib.import_module("numpy._core._multiarray_umath")  # which has no types
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    return word(pointer(umath._ARRAY_API, None) + 8 * number)
+
+
+def ufunc_loop(ufunc: Any, kinds: str) -> tuple[int, int] | None:
+    """The inner loop of a ufunc for operands of some kinds ("dd->d"), and what it is given.
+
+    None if there is none, or if PyUFuncObject isn't laid out as in NumPy's public header: after
+    four counts the loops, their data, the number of loops, a name and the kinds.
+    """
+    if not isinstance(ufunc, np.ufunc) or kinds not in ufunc.types:
+        return None
+    counts = (ctypes.c_int32 * 4).from_address(id(ufunc) + 16)
+    loops, data, _, _, table = (word(id(ufunc) + 32 + 8 * i) for i in range(5))
+    if list(counts)[:3] != [ufunc.nin, ufunc.nout, ufunc.nargs]:
+        return None
+    index = ufunc.types.index(kinds)
+    found = ctypes.string_at(table + index * ufunc.nargs, ufunc.nargs)
+    if [np.dtype(kind).num for kind in kinds.replace("->", "")] != list(found):
+        return None
+    return word(loops + 8 * index), word(data + 8 * index)
+
+
 def probe() -> bool:
     """Whether arrays and reference counts lie in memory where the native loop looks for them."""
-
-    def word(address: int) -> int:
-        return ctypes.c_int64.from_address(address).value
-
     if ctypes.sizeof(ctypes.c_void_p) != 8 or tuple.__basicsize__ not in (24, 32):
         return False
     array = np.arange(24.0).reshape(2, 3, 4).transpose(2, 0, 1)[1:]
@@ -124,12 +343,17 @@ def probe() -> bool:
         return False
     if ctypes.c_int32.from_address(at + NDIM).value != array.ndim:
         return False
+    if word(at + TYPE) != id(np.ndarray) or word(at + DESCR) != id(array.dtype):
+        return False
+    dimensions = word(at + DIMENSIONS)
+    if tuple(word(dimensions + 8 * i) for i in range(array.ndim)) != array.shape:
+        return False
     strides = word(at + STRIDES)
     if tuple(word(strides + 8 * i) for i in range(array.ndim)) != array.strides:
         return False
     whole = np.arange(6.0).reshape(2, 3)
     flags = [ctypes.c_int32.from_address(id(a) + FLAGS).value for a in (array, whole)]
-    if [bool(f & C_CONTIGUOUS) for f in flags] != [False, True]:
+    if [bool(f & C_CONTIGUOUS) for f in flags] != [False, True] or not flags[1] & ALIGNED:
         return False
     lonely: list[tuple[Any, ...]] = [(object(), 1, [])]
     return ctypes.c_int32.from_address(id(lonely[0])).value == 1

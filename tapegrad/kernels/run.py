@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tapegrad.kernels import loop
+from tapegrad.kernels import layout, leaves, loop
 from tapegrad.kernels.adjoint import ARITY, DTYPES, adjoint_kernel
 from tapegrad.kernels.native import probe
+from tapegrad.kernels.structural import kernel_of, structural_kernel
 from tapegrad.kernels.sweep import native_sweep
 from tapegrad.primitive import primitives
-from tapegrad.replay import Replay
+from tapegrad.replay import Replay, added
 from tapegrad.spec import Spec, specs
 from tapegrad.storage import clock
-from tapegrad.tape import PLACE, RELEASED, tape
+from tapegrad.tape import PLACE, RELEASED, SPEC, Record, tape
 
-__all__ = ["available", "walk_natively"]
+__all__ = ["available", "compiled", "walk_natively"]
 
 #: Larger arrays are left to Python: there the overhead doesn't count, NumPy's loops release the
 #: GIL, and the adjoint's memory is an array's own.
 BIG_BYTES = 1 << 20
 
+#: A walk has room for so many records at first; it is kept for other replays if it has no more than
+#: MOST_ROOM, and at most so many are kept. (Zeros that nobody writes to cost no memory.)
+ROOM, MOST_ROOM = 1 << 15, 1 << 20
+KEPT = 8
+
 _malloc = ctypes.pythonapi.PyMem_RawMalloc
 _malloc.restype, _malloc.argtypes = ctypes.c_int64, [ctypes.c_int64]
 _free = ctypes.pythonapi.PyMem_RawFree
 _free.restype, _free.argtypes = None, [ctypes.c_int64]
+_decref = ctypes.pythonapi.Py_DecRef
+_decref.restype, _decref.argtypes = None, [ctypes.c_int64]
 
 
 class _Compiled:
@@ -42,29 +51,47 @@ class _Compiled:
             tape.native_sweep = native_sweep()
         self.kernels: list[Any] = []
         self.addresses = np.zeros(0, np.int64)
+        self.structural = np.zeros(0, np.int64)
         self.specs = np.zeros(0, np.int64)
+        #: The addresses of these tables, and that of `layout`'s once there is one.
+        self.at: tuple[int, int, int] = (0, 0, 0)
+        self.shared = 0
+        self._retired: list[np.ndarray] = []  # a walk may still read them
+
+    def share(self, kind: type, mark_view: Callable[..., None]) -> np.ndarray:
+        """The table of `layout`."""
+        shared = layout.make_shared(kind, mark_view)
+        self.shared = shared.ctypes.data
+        return shared
 
     def refresh(self) -> None:
         """Bring the tables up to the present number of primitives and specs."""
-        wanted = 2 * ARITY * len(primitives)
-        if self.addresses.size < wanted:
-            grown = np.zeros(wanted, np.int64)
-            grown[: self.addresses.size] = self.addresses
-            first = self.addresses.size // (2 * ARITY)
-            for code, primitive in enumerate(primitives[first:], first):
-                if not primitive.native:
-                    grown[2 * ARITY * code : 2 * ARITY * (code + 1)] = -1
-            self.addresses = grown
-        known = self.specs.size // 2
-        if known < len(specs):
-            new = [x for spec in specs[known:] for x in (spec.size, _dtype_code(spec))]
-            self.specs = np.concatenate([self.specs, np.array(new, np.int64)])
+        if self.structural.size == len(primitives) and self.specs.size == 2 * len(specs):
+            return
+        self._retired += [self.addresses, self.structural, self.specs]
+        grown = np.zeros(2 * ARITY * len(primitives), np.int64)
+        grown[: self.addresses.size] = self.addresses
+        known = self.structural.size
+        structural = np.zeros(len(primitives), np.int64)
+        structural[:known] = self.structural
+        for code, primitive in enumerate(primitives[known:], known):
+            # Two kinds of structural primitives: those with kernels, and those without any.
+            structural[code] = any(
+                kernel_of(primitive, i) is not None for i in range(primitive.arity)
+            )
+            if not primitive.native and not structural[code]:
+                grown[2 * ARITY * code : 2 * ARITY * (code + 1)] = -1
+        self.addresses, self.structural = grown, structural
+        new = [x for spec in specs[self.specs.size // 2 :] for x in (spec.size, _dtype_code(spec))]
+        self.specs = np.concatenate([self.specs, np.array(new, np.int64)])
+        self.at = (self.specs.ctypes.data, grown.ctypes.data, structural.ctypes.data)
 
     def compile(self, position: int) -> None:
         """Compile the kernel at a position of the table, or note that there is none."""
         code, rest = divmod(position, 2 * ARITY)
         index, dtype = divmod(rest, 2)
-        kernel = adjoint_kernel(primitives[code], index, DTYPES[dtype])
+        make = structural_kernel if self.structural[code] else adjoint_kernel
+        kernel = make(primitives[code], index, DTYPES[dtype])
         self.kernels.append(kernel)
         self.addresses[position] = -1 if kernel is None else kernel.address
 
@@ -89,43 +116,72 @@ def available() -> bool:
     return compiled().works
 
 
+_idle: list[_NativeWalk] = []
+
+
 def walk_natively(replay: Replay, index: int) -> None:
     """Go on with a replay at the record ``index``."""
-    run = _NativeWalk(replay, index)
     try:
-        run.go()
+        walk = _idle.pop()
+    except IndexError:
+        walk = _NativeWalk()
+    try:
+        walk.start(replay, index)
+        walk.go()
     finally:
-        run.free()
+        walk.end(index)
+        if len(_idle) < KEPT and walk.table.size <= MOST_ROOM:
+            _idle.append(walk)
 
 
 class _NativeWalk:
-    """The state of one replay, shared with the loop.
+    """The state of a replay, shared with the loop; used again for the next one.
 
     The adjoint of a record is either in a buffer of the loop's, whose address is in ``table``, or
     in the replay's dictionary, where Python keeps it; then the table says IN_PYTHON.
     """
 
-    def __init__(self, replay: Replay, index: int) -> None:
-        self.replay = replay
-        self.table = np.zeros(index + 1, np.int64)
-        self.state = np.zeros(loop.FIELDS, np.int64)
-        self.buffers: dict[int, np.ndarray] = {}  # of leaves
-        self.leaf_table = np.zeros(3 * 64, np.int64)
-        self.leaf_count = 0
-        state = self.state
-        state[loop.INDEX] = index
-        state[loop.RECORDS] = id(replay.tape.records)
+    replay: Replay
+
+    def __init__(self) -> None:
+        self.table = np.zeros(ROOM, np.int64)
+        self.leaf_table = np.zeros(leaves.COLUMNS * 64, np.int64)
+        self.buffers: dict[int, np.ndarray] = {}  # of leaves whose arrays Python made
+        self.stops = np.zeros(1, np.int64)
+        self._stopping = self._attached = False
+        state = self.state = np.zeros(loop.FIELDS, np.int64)
+        self.address = state.ctypes.data
+        state[loop.RECORDS] = id(tape.records)
         state[loop.NONE] = id(None)
         state[loop.RELEASED] = id(RELEASED)
         state[loop.ADJOINTS] = self.table.ctypes.data
+        state[loop.STOPS] = self.stops.ctypes.data
+        self._set_leaf_table()
+
+    def start(self, replay: Replay, index: int) -> None:
+        """Take a replay over at the record ``index``, with the adjoints that it has so far."""
+        self.replay = replay
+        state = self.state
+        if index >= self.table.size:
+            self.table = np.zeros(index + index // 2, np.int64)
+            state[loop.ADJOINTS] = self.table.ctypes.data
+        state[loop.INDEX] = index
         state[loop.RETAIN] = replay.retain
-        self.stops = np.zeros(0, np.int64)
+        state[loop.STOP] = 0
         self.noted = -1  # how many places had notes when the stops were set
-        self._set_stops()
-        pending, replay.adjoints = replay.adjoints, {}
-        self.python_add = replay.add
-        replay.add = self.add  # type: ignore[method-assign]
-        replay.mark = self._mark  # type: ignore[method-assign,assignment]
+        state[loop.SHARED] = compiled().shared if replay.gives and not replay.leaves else 0
+        if self._stopping or replay.hook is not None or replay.targets is not None:
+            self._set_stops()
+        pending = replay.adjoints
+        if len(pending) == 1:
+            ((place, adjoint),) = pending.items()
+            record = replay.tape.records[index]
+            if record[PLACE] == place and _is_plain(adjoint, specs[record[SPEC]]):
+                state[loop.ROOT] = id(adjoint)
+                state[loop.PENDING] = 1  # until the loop has taken it over
+                return
+        self._attach()
+        replay.adjoints = {}
         for place, adjoint in pending.items():
             if type(adjoint) is list:
                 replay.adjoints[place] = adjoint
@@ -133,6 +189,14 @@ class _NativeWalk:
             else:
                 self.add(place, adjoint, place in replay.owned)
         replay.owned.difference_update(pending)
+
+    def _attach(self) -> None:
+        """Let the replay's steps in Python reach the loop's adjoints."""
+        replay = self.replay
+        self._attached = True
+        self.python_add = replay.add
+        replay.add = self.add  # type: ignore[method-assign]
+        replay.mark = self._mark  # type: ignore[method-assign,assignment]
 
     def _set_stops(self) -> None:
         replay = self.replay
@@ -143,93 +207,128 @@ class _NativeWalk:
         if replay.targets is not None:
             places |= replay.targets
         stops = sorted((p for p in places if p > 0), reverse=True)
+        self._stopping = bool(stops)
         if len(stops) + 1 != self.stops.size:
-            self.stops = np.array([*stops, 0], np.int64)
+            self.stops = np.zeros(len(stops) + 1, np.int64)
             self.state[loop.STOPS] = self.stops.ctypes.data
-            self.state[loop.STOP] = 0
+        self.stops[:-1] = stops
+        self.state[loop.STOP] = 0
 
     def go(self) -> None:
         """Call the loop until it is done, and do what it leaves to Python."""
         code = compiled()
         replay, state = self.replay, self.state
         records = replay.tape.records
-        address = state.ctypes.data
         while True:
             code.refresh()
-            # Held here: another thread may put larger tables in their places.
-            table_of_specs, addresses = code.specs, code.addresses
-            state[loop.SPECS] = table_of_specs.ctypes.data
-            state[loop.KERNELS] = addresses.ctypes.data
-            state[loop.LEAVES] = self.leaf_table.ctypes.data
-            state[loop.LEAF_MASK] = self.leaf_table.size // 3 - 1
+            state[loop.SPECS], state[loop.KERNELS], state[loop.STRUCTURAL] = code.at
             state[loop.BUDGET] = loop.BUDGET_ELEMENTS
             state[loop.LATEST] = clock.latest
-            reason = code.loop(address)
+            reason = code.loop(self.address)
+            if reason == loop.DONE:
+                break
+            if replay.adjoints and not self._attached:
+                replay.adjoints = {}  # the root's, which the loop has taken over
+                replay.owned.clear()
             if reason == loop.NEW_LEAF:
                 self.new_leaf(int(state[loop.ARGUMENT]))
             elif reason == loop.NEW_KERNEL:
                 code.compile(int(state[loop.ARGUMENT]))
             elif reason == loop.PYTHON:
-                index = int(state[loop.INDEX])
-                record = records[index]
-                self._to_python(index, record[PLACE])
-                state[loop.INDEX] = index - 1
-                replay.step(index, record)
-                self._set_stops()
-            elif reason == loop.DONE:
-                break
+                self._step(int(state[loop.INDEX]), records)
+        replay.adjoints = {}
         if state[loop.PENDING]:
             raise replay.gone()
-        for place, buffer in self.buffers.items():
-            if self.leaf_table[3 * self._slot(place) + 2]:
-                replay.leaves[place] = buffer
-                replay.owned.add(place)
-            else:
-                replay.leaves.pop(place, None)
+        if state[loop.LEAF_COUNT]:
+            self._collect_leaves()
 
-    def free(self) -> None:
-        """Free the loop's buffers and give the replay back its own ways."""
-        del self.replay.add, self.replay.mark  # the instance's: the class has its own
-        if self.state[loop.PENDING]:
-            for address in self.table[self.table > loop.IN_PYTHON].tolist():
+    def _step(self, index: int, records: list[Record]) -> None:
+        """Let Python run a record."""
+        if not self._attached:
+            self._attach()
+        record = records[index]
+        self._to_python(index, record[PLACE])
+        self.state[loop.INDEX] = index - 1
+        self.replay.step(index, record)
+        if self._stopping or self.replay.tape.notes:
+            self._set_stops()
+
+    def end(self, index: int) -> None:
+        """Give the replay back its own ways; after an exception free what is left."""
+        if self._attached:
+            self._attached = False
+            del self.replay.add, self.replay.mark  # the instance's: the class has its own
+        state = self.state
+        if state[loop.PENDING]:
+            part = self.table[: index + 1]
+            for address in part[part > loop.IN_PYTHON].tolist():
                 _free(address)
+            part[:] = 0
+            state[loop.PENDING] = state[loop.ROOT] = 0
+        if state[loop.LEAF_COUNT]:
+            rows = self.leaf_table.reshape(-1, leaves.COLUMNS)
+            for address in rows[:, leaves.ARRAY].tolist():
+                if address:
+                    _decref(address)
+            rows[:] = 0
+            state[loop.LEAF_COUNT] = 0
+        self.buffers = {}
+        del self.replay
 
     # -- leaves ------------------------------------------------------------------------------------
 
-    def _slot(self, place: int) -> int:
-        mask = self.leaf_table.size // 3 - 1
+    def _set_leaf_table(self) -> None:
+        self.state[loop.LEAVES] = self.leaf_table.ctypes.data
+        self.state[loop.LEAF_MASK] = self.leaf_table.size // leaves.COLUMNS - 1
+
+    def _row(self, place: int) -> np.ndarray:
+        """The row of a leaf; an empty one if it has none."""
+        rows = self.leaf_table.reshape(-1, leaves.COLUMNS)
+        mask = len(rows) - 1
         slot = -place & mask
-        while self.leaf_table[3 * slot] not in (0, place):
+        while rows[slot, leaves.PLACE] not in (0, place):
             slot = (slot + 1) & mask
-        return slot
+        return rows[slot]
 
     def new_leaf(self, place: int) -> None:
         """Give a leaf a buffer, which becomes its gradient."""
-        if 2 * (self.leaf_count + 1) > self.leaf_table.size // 3:
-            old = self.leaf_table.reshape(-1, 3)
+        state = self.state
+        if 2 * (state[loop.LEAF_COUNT] + 1) > state[loop.LEAF_MASK]:
+            old = self.leaf_table.reshape(-1, leaves.COLUMNS)
             self.leaf_table = np.zeros(2 * self.leaf_table.size, np.int64)
-            for row in old[old[:, 0] != 0]:
-                slot = self._slot(int(row[0]))
-                self.leaf_table[3 * slot : 3 * slot + 3] = row
-        self.leaf_count += 1
+            for row in old[old[:, leaves.PLACE] != 0]:
+                self._row(int(row[leaves.PLACE]))[:] = row
+            self._set_leaf_table()
+        state[loop.LEAF_COUNT] += 1
         replay = self.replay
         leaf: Any = replay.tape.leaf(place)
         unwanted = leaf is None or (replay.targets is not None and place not in replay.targets)
-        slot = self._slot(place)
         if unwanted:
-            row = (place, loop.DEAD, 0)
+            self._row(place)[:] = (place, leaves.DEAD, 0, 0, 0)
+            return
+        before = replay.leaves.get(place)
+        if before is None:
+            buffer = np.empty(leaf._spec.shape, leaf._spec.dtype)
+        elif place in replay.owned and before.flags.c_contiguous:
+            buffer = before
         else:
-            before = replay.leaves.get(place)
-            if before is None:
-                buffer = np.empty(leaf._spec.shape, leaf._spec.dtype)
-            elif place in replay.owned and before.flags.c_contiguous:
-                buffer = before
-            else:
-                buffer = np.array(before, order="C")
-            replay.leaves[place] = self.buffers[place] = buffer
-            replay.owned.add(place)
-            row = (place, buffer.ctypes.data, before is not None)
-        self.leaf_table[3 * slot : 3 * slot + 3] = row
+            buffer = np.array(before, order="C")
+        replay.leaves[place] = self.buffers[place] = buffer
+        replay.owned.add(place)
+        filled = before is not None
+        self._row(place)[:] = (place, buffer.ctypes.data, filled, 0, buffer.size)
+
+    def _collect_leaves(self) -> None:
+        """Hand the adjoints of leaves to the replay that the loop hasn't given away."""
+        replay = self.replay
+        rows = self.leaf_table.reshape(-1, leaves.COLUMNS)
+        for row in rows[rows[:, leaves.PLACE] != 0]:
+            place, _, filled, address, _ = row.tolist()
+            if address and filled:
+                replay.leaves[place] = ctypes.cast(address, ctypes.py_object).value
+                replay.owned.add(place)
+            elif not filled:
+                replay.leaves.pop(place, None)
 
     # -- adjoints ----------------------------------------------------------------------------------
 
@@ -246,22 +345,24 @@ class _NativeWalk:
         """As `Replay.add`, for a share that Python computed."""
         replay = self.replay
         if place < 0:
-            if place not in self.buffers:
+            row = self._row(place)
+            if row[leaves.PLACE] == 0:
+                # From now on Python meets the leaves first: it may have a share already.
+                self.state[loop.SHARED] = 0
                 self.python_add(place, share, fresh)
-                return
-            filled = 3 * self._slot(place) + 2
-            buffer = self.buffers[place]
-            if self.leaf_table[filled]:
-                np.add(buffer, share, out=buffer)
-            else:
-                buffer[...] = share
-                self.leaf_table[filled] = 1
+            elif row[leaves.BUFFER] != leaves.DEAD:
+                buffer = _view(int(row[leaves.BUFFER]), share)
+                if row[leaves.FILLED]:
+                    added(buffer, share, buffer)
+                else:
+                    buffer[...] = share
+                    row[leaves.FILLED] = 1
             return
         index = self._mark(place)
         address = int(self.table[index])
         if address > loop.IN_PYTHON:
             buffer = _view(address, share)
-            np.add(buffer, share, out=buffer)
+            added(buffer, share, buffer)
         elif place in replay.adjoints or share.dtype not in DTYPES or share.nbytes > BIG_BYTES:
             self.python_add(place, share, fresh)
         else:
@@ -274,12 +375,22 @@ class _NativeWalk:
         self.table[index] = 0
         self.state[loop.PENDING] -= 1
         if address > loop.IN_PYTHON:
-            spec = specs[self.replay.tape.records[index][2]]
+            spec = specs[self.replay.tape.records[index][SPEC]]
             buffer = np.empty(spec.shape, spec.dtype)
             ctypes.memmove(buffer.ctypes.data, address, spec.nbytes)
             _free(address)
             self.replay.adjoints[place] = buffer
             self.replay.owned.add(place)
+
+
+def _is_plain(array: Any, spec: Spec) -> bool:
+    """Whether the loop can copy the array: it is one of small reals, in one run of memory."""
+    return (
+        type(array) is np.ndarray
+        and array.dtype is spec.dtype
+        and spec.short
+        and array.flags.c_contiguous
+    )
 
 
 def _view(address: int, like: np.ndarray) -> np.ndarray:

@@ -1,0 +1,96 @@
+"""Where machine code finds things: one table for the process, whose fields are named here.
+
+The offsets of slots are probed, the addresses are those of this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tapegrad.kernels.native import api_function, offset_of
+from tapegrad.modes import Switch, switch
+from tapegrad.primitive import Primitive
+from tapegrad.spec import Spec, spec_of, spec_table
+from tapegrad.tape import tape
+
+__all__ = ["SHARED_FIELDS", "make_shared"]
+
+(
+    TENSOR,  # ids of types
+    FLOAT,
+    INT,
+    FLOATING_POINT_ERROR,
+    RUNTIME_WARNING,
+    NDARRAY,
+    NONE,
+    TRUE,
+    DESCR_32,  # ids of dtypes
+    DESCR_64,
+    ARRAY_SLOT,  # offsets in a Tensor
+    SPEC_SLOT,
+    PLACE_SLOT,
+    GRAD_SLOT,
+    SHORT_SLOT,  # offsets in a Spec
+    SPECIAL_SLOT,
+    NUMBER_SLOT,
+    CONSTANTS_SLOT,
+    SHAPE_SLOT,
+    NBYTES_SLOT,
+    DIFFERENTIABLE_SLOT,
+    USUAL_SLOT,  # offsets in a Primitive
+    FORWARD_SLOT,
+    CODE_SLOT,
+    PLANS_SLOT,
+    VIEW_SLOT,
+    PLAIN,  # addresses of the switch's fields
+    PAUSED,
+    LIMIT,
+    RECORDS,  # id of the list
+    SERIALS,  # id of the counter
+    SWEEP,  # id of the function
+    LEAF_TABLE,  # ids of dictionaries
+    SPECS,
+    AS_ARRAY,  # ids of functions
+    SPEC_OF,
+    MARK_VIEW,
+    BYTES,  # kept by records since the last sweep, of arrays that are not small
+    NEW_ARRAY,  # address of PyArray_NewFromDescr
+) = range(39)
+SHARED_FIELDS = 39
+
+#: The number of PyArray_NewFromDescr in NumPy's table of functions.
+NEW_FROM_DESCR = 94
+
+_kept: list[Any] = []  # what is known by its address only
+
+
+def make_shared(kind: Any, mark_view: Callable[..., None]) -> np.ndarray:
+    """The table, for Tensors of the type ``kind``. It lives as long as the process.
+
+    ``mark_view(out, primitive, base, params)`` makes a Tensor a view.
+    """
+    fields = np.zeros(SHARED_FIELDS, np.int64)
+    counter, sweep = tape.next_serial.__self__, tape.sweep  # type: ignore[attr-defined]
+    errors = (FloatingPointError, RuntimeWarning)
+    things = (kind, float, int, *errors, np.ndarray, None, True, np.dtype("f"), np.dtype("d"))
+    fields[TENSOR : TENSOR + len(things)] = [id(thing) for thing in things]
+    for first, owner, slots in (
+        (ARRAY_SLOT, kind, ("_array", "_spec", "_place", "_grad")),
+        (
+            SHORT_SLOT,
+            Spec,
+            ("short", "special", "number", "constants", "shape", "nbytes", "differentiable"),
+        ),
+        (USUAL_SLOT, Primitive, ("usual", "forward", "code", "plans", "view")),
+    ):
+        fields[first : first + len(slots)] = [offset_of(owner, slot) for slot in slots]
+    switches = [id(switch) + offset_of(Switch, slot) for slot in ("plain", "paused", "limit")]
+    fields[PLAIN : PLAIN + len(switches)] = switches
+    known = (tape.records, counter, sweep, tape.leaves, spec_table, np.asarray, spec_of, mark_view)
+    fields[RECORDS : RECORDS + len(known)] = [id(thing) for thing in known]
+    fields[NEW_ARRAY] = api_function(NEW_FROM_DESCR)
+    _kept.extend((fields, *things, *known))
+    return fields

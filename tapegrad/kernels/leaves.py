@@ -1,0 +1,146 @@
+"""Leaves in the native loop: their rows in its table, and their gradients.
+
+The table is hashed by place. A leaf that the loop meets gets a row, with a new array in which its
+adjoint is gathered; in the end that array becomes its gradient, if it has none yet.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import carray, types
+from numba.extending import register_jitable
+
+from tapegrad.kernels.layout import (
+    ARRAY_SLOT,
+    DESCR_32,
+    DESCR_64,
+    GRAD_SLOT,
+    LEAF_TABLE,
+    NDARRAY,
+    NEW_ARRAY,
+    NONE,
+    PLACE_SLOT,
+    SHARED_FIELDS,
+    SPEC_SLOT,
+    SPECIAL_SLOT,
+    TENSOR,
+    TRUE,
+)
+from tapegrad.kernels.native import (
+    C_CONTIGUOUS,
+    DATA,
+    DESCR,
+    DIMENSIONS,
+    FLAGS,
+    NDIM,
+    TYPE,
+    as_object,
+    call_new_array,
+    decref,
+    dict_get,
+    held,
+    incref,
+    load32,
+    load64,
+    new_object,
+    pointer_to,
+    store64,
+    weakly_held,
+)
+
+__all__ = ["claim_leaf", "give_gradients"]
+
+# Columns of the table. An empty row has no place; BUFFER is DEAD where nobody wants the gradient;
+# ARRAY is the array's address, with a reference of the row's own, if the loop made it.
+PLACE, BUFFER, FILLED, ARRAY, SIZE = range(5)
+COLUMNS = 5
+DEAD = 1
+
+#: Gradients of larger leaves are left to Python.
+LARGEST = 1 << 17
+
+
+@register_jitable(inline="always")
+def claim_leaf(shared_address: Any, row: Any, place_object: Any, place: Any, dtype: Any) -> Any:
+    """Enter a leaf in an empty row, with an array of its own; False: Python must do it."""
+    shared = carray(pointer_to(shared_address, types.int64(1)), SHARED_FIELDS)
+    reference = dict_get(shared[LEAF_TABLE], place_object)
+    leaf = shared[NONE]
+    if reference != 0:
+        leaf = weakly_held(reference)
+    claimed = True
+    n = types.int64(1)
+    array = types.int64(0)
+    buffer = types.int64(DEAD)
+    if leaf != shared[NONE]:
+        descr = shared[DESCR_64]
+        if dtype == 0:
+            descr = shared[DESCR_32]
+        data = load64(leaf + shared[ARRAY_SLOT])
+        ndim = load32(data + NDIM)
+        dimensions = load64(data + DIMENSIONS)
+        for i in range(ndim):
+            n *= load64(dimensions + 8 * i)
+        claimed = (
+            load64(leaf + TYPE) == shared[TENSOR]
+            and load64(load64(leaf + shared[SPEC_SLOT]) + shared[SPECIAL_SLOT]) != shared[TRUE]
+            and load64(data + DESCR) == descr
+            and load32(data + FLAGS) & C_CONTIGUOUS != 0
+            and n <= LARGEST
+        )
+        if claimed:
+            incref(descr)
+            array = call_new_array(
+                shared[NEW_ARRAY], (shared[NDARRAY], descr, ndim, dimensions, 0, 0, 0, 0)
+            )
+            buffer = load64(array + DATA)
+    if claimed:
+        row[PLACE] = place
+        row[BUFFER] = buffer
+        row[FILLED] = 0
+        row[ARRAY] = array
+        row[SIZE] = n
+    return claimed
+
+
+@register_jitable(inline="always")
+def give_gradients(shared_address: Any, leaves: Any, rows: Any) -> Any:
+    """Make gradients of the arrays of leaves that have none; returns how many rows are left."""
+    shared = carray(pointer_to(shared_address, types.int64(1)), SHARED_FIELDS)
+    none = shared[NONE]
+    left = types.int64(0)
+    for k in range(rows):
+        row = leaves[COLUMNS * k : COLUMNS * (k + 1)]
+        if row[PLACE] != 0:
+            given = False
+            if row[ARRAY] != 0 and row[FILLED] != 0:
+                # Made first: the cycle collector may run here, and free any leaf.
+                gradient = new_object(shared[TENSOR], 0)
+                place = as_object(row[PLACE])
+                reference = dict_get(shared[LEAF_TABLE], place)
+                decref(place)
+                leaf = none
+                if reference != 0:
+                    leaf = weakly_held(reference)
+                if leaf != none:
+                    before = load64(leaf + shared[GRAD_SLOT])
+                    if before == 0 or before == none:
+                        spec = load64(leaf + shared[SPEC_SLOT])
+                        store64(gradient + shared[ARRAY_SLOT], row[ARRAY])
+                        store64(gradient + shared[SPEC_SLOT], held(spec))
+                        store64(gradient + shared[PLACE_SLOT], held(none))
+                        store64(leaf + shared[GRAD_SLOT], gradient)
+                        if before != 0:
+                            decref(before)
+                        given = True
+                if not given:
+                    decref(gradient)
+            if given or row[BUFFER] == DEAD:
+                row[PLACE] = 0
+                row[BUFFER] = 0
+                row[FILLED] = 0
+                row[ARRAY] = 0
+            else:
+                left += 1
+    return left

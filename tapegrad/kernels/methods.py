@@ -1,0 +1,134 @@
+"""Functions and methods in machine code over `tapegrad.kernels.forward`.
+
+A function in C has no closure, so each gets a trampoline: some instructions that call the one
+compiled function with the address of the operator's fields.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+
+from tapegrad.kernels import apply, forward
+from tapegrad.kernels.native import ufunc_loop
+from tapegrad.primitive import Primitive
+
+__all__ = ["NativeOperators"]
+
+#: METH_FASTCALL | METH_KEYWORDS: ``function(self, args, count, names)``.
+FLAGS = 0x80 | 0x02
+
+
+class _Definition(ctypes.Structure):
+    """CPython's PyMethodDef."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    )
+
+
+_new_method = ctypes.pythonapi.PyDescr_NewMethod
+_new_method.restype = ctypes.py_object
+_new_method.argtypes = [ctypes.py_object, ctypes.c_void_p]
+_new_function = ctypes.pythonapi.PyCMethod_New
+_new_function.restype = ctypes.py_object
+_new_function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
+
+_TRAMPOLINE = """\
+define i64 @function_{i}(i64 %self, i64 %args, i64 %count, i64 %names) {{
+  %target = inttoptr i64 {target} to i64 (i64, i64, i64, i64, i64)*
+  %result = tail call i64 %target(i64 {fields}, i64 0, i64 %args, i64 %count, i64 %names)
+  ret i64 %result
+}}
+define i64 @method_{i}(i64 %self, i64 %args, i64 %count, i64 %names) {{
+  %target = inttoptr i64 {target} to i64 (i64, i64, i64, i64, i64)*
+  %result = tail call i64 %target(i64 {fields}, i64 %self, i64 %args, i64 %count, i64 %names)
+  ret i64 %result
+}}
+"""
+
+
+class NativeOperators:
+    """The process's operators in machine code, for Tensors of a type; ``shared`` as in `layout`.
+
+    Whoever makes one keeps it as long as the process: the code refers to it by address.
+    """
+
+    def __init__(self, kind: type, shared: np.ndarray) -> None:
+        self._forward = forward.compile_forward()
+        self._apply = apply.compile_apply()
+        self._kept: list[Any] = []  # what the machine code knows by address
+        self._type = kind
+        self._shared = shared
+        self._fields: list[np.ndarray] = []
+        self._names: list[str] = []
+
+    def add(
+        self, primitive: Primitive, function: Callable[..., Any], reflected: bool
+    ) -> int | None:
+        """Note an operator, whose short path in Python is ``function``; None if it has no loops."""
+        loops: list[int] = []
+        for kind in "fd":
+            loop = ufunc_loop(primitive.forward, kind * primitive.arity + "->" + kind)
+            if loop is None:
+                return None
+            loops += loop
+        fields = np.zeros(forward.OPERATOR_FIELDS, np.int64)
+        fields[forward.SHARED] = self._shared.ctypes.data
+        fields[forward.FALLBACK] = id(function)
+        fields[forward.ARITY] = primitive.arity
+        fields[forward.CODE] = id(primitive.code)
+        fields[forward.REFLECTED] = reflected
+        fields[forward.LOOP_32 : forward.LOOP_32 + 4] = loops
+        out = primitive.arity  # the number of the result among what a rule may save
+        for i, saves in enumerate(primitive.saves):
+            first = forward.SAVES_X_FOR_X + 3 * i
+            fields[first] = 0 in saves
+            fields[first + 1] = out == 2 and 1 in saves
+            fields[first + 2] = out in saves
+        self._kept += [function, primitive.code]
+        self._fields.append(fields)
+        return len(self._fields) - 1
+
+    def link(self, apply_in_python: Callable[..., Any]) -> Callable[..., Any]:
+        """Make the machine code of all operators that have been noted, and of ``apply``."""
+        text = [
+            _TRAMPOLINE.format(i=i, target=self._forward.address, fields=fields.ctypes.data)
+            for i, fields in enumerate(self._fields)
+        ]
+        fields = np.array([self._shared.ctypes.data, id(apply_in_python)], np.int64)
+        self._kept += [fields, apply_in_python]
+        text.append(
+            _TRAMPOLINE.format(i="apply", target=self._apply.address, fields=fields.ctypes.data)
+        )
+        machine = llvm.Target.from_default_triple().create_target_machine(opt=2, jit=True)
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly("\n".join(text)), machine)
+        self._engine.finalize_object()
+        definition = self._define("function_apply", "apply", "apply(primitive, inputs, params)", "")
+        return _new_function(definition, None, "tapegrad", None)
+
+    def method(self, operator: int, name: str, doc: str) -> Any:
+        """The operator as a method, for the type's dictionary."""
+        binary = "other, /" if self._fields[operator][forward.ARITY] == 2 else "/"
+        definition = self._define(f"method_{operator}", name, f"{name}($self, {binary})", doc)
+        return _new_method(self._type, definition)
+
+    def function(self, operator: int, name: str, doc: str) -> Any:
+        """The operator as a function."""
+        binary = ", other" if self._fields[operator][forward.ARITY] == 2 else ""
+        definition = self._define(f"function_{operator}", name, f"{name}(input{binary})", doc)
+        return _new_function(definition, None, "tapegrad", None)
+
+    def _define(self, symbol: str, name: str, signature: str, doc: str) -> int:
+        address = self._engine.get_function_address(symbol)
+        text = f"{signature}\n--\n\n{doc}".encode()
+        definition = _Definition(name.encode(), address, FLAGS, text)
+        self._kept.append(definition)
+        return ctypes.addressof(definition)

@@ -1,0 +1,143 @@
+"""Adjoint kernels of structural primitives: beside their rules, for small arrays in the loop.
+
+A kernel has the name of the rule that it stands beside. It gets the record, the adjoint of the
+result and its number of elements n, and the buffer of the input's adjoint and its number of
+elements m, and stores or adds the input's share. Called without a buffer (0) it says whether it
+can. A test holds each to its rule.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba import carray, types
+from numba.extending import register_jitable
+
+from tapegrad.kernels.adjoint import DTYPES
+from tapegrad.kernels.cache import KernelCache, fingerprint
+from tapegrad.kernels.native import (
+    C_CONTIGUOUS,
+    DATA,
+    FLAGS,
+    as_int,
+    compile_native,
+    like,
+    load32,
+    load64,
+    pointer_to,
+    tuple_get,
+)
+from tapegrad.primitive import Primitive
+
+__all__ = ["KERNELS", "STRUCTURAL", "kernel_of", "structural_kernel"]
+
+STRUCTURAL = types.int64(*[types.int64] * 6)
+
+_SOURCE = """\
+def {name}(record, out_bar, n, x_bar, m, add):
+    return kernel(real(0), record, out_bar, n, x_bar, m, add)
+"""
+
+
+def sum_all_x(zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any) -> Any:
+    if x_bar != 0:
+        share = carray(pointer_to(out_bar, zero), 1)[0]
+        x = carray(pointer_to(x_bar, zero), m)
+        for i in range(m):
+            x[i] = x[i] + share if add else share
+    return 1
+
+
+def mean_all_x(zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any) -> Any:
+    if x_bar != 0:
+        share = like(zero, carray(pointer_to(out_bar, zero), 1)[0] / m) if m > 0 else zero
+        x = carray(pointer_to(x_bar, zero), m)
+        for i in range(m):
+            x[i] = x[i] + share if add else share
+    return 1
+
+
+def reshape_x(zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any) -> Any:
+    if x_bar != 0:
+        bar = carray(pointer_to(out_bar, zero), m)
+        x = carray(pointer_to(x_bar, zero), m)
+        for i in range(m):
+            x[i] = x[i] + bar[i] if add else bar[i]
+    return 1
+
+
+def vector_matrix_y(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any
+) -> Any:
+    x_array = tuple_get(record, 6)
+    possible = load32(x_array + FLAGS) & C_CONTIGUOUS != 0
+    if possible and x_bar != 0 and n > 0:
+        bar = carray(pointer_to(out_bar, zero), n)
+        x = carray(pointer_to(load64(x_array + DATA), zero), m // n)
+        y = carray(pointer_to(x_bar, zero), m)
+        for i in range(m // n):
+            for j in range(n):
+                share = x[i] * bar[j]
+                y[i * n + j] = y[i * n + j] + share if add else share
+    return 1 if possible else 0
+
+
+def bce_logits_x(zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any) -> Any:
+    x_array = tuple_get(record, 6)
+    y_array = tuple_get(record, 7)
+    possible = load32(x_array + FLAGS) & load32(y_array + FLAGS) & C_CONTIGUOUS != 0
+    if possible and x_bar != 0:
+        reduction = as_int(tuple_get(tuple_get(record, 3), 0))
+        bar = carray(pointer_to(out_bar, zero), n)
+        x = carray(pointer_to(load64(x_array + DATA), zero), m)
+        y = carray(pointer_to(load64(y_array + DATA), zero), m)
+        gathered = carray(pointer_to(x_bar, zero), m)
+        for i in range(m):
+            share = bar[i if reduction == 0 else 0]
+            if reduction == 1:
+                share = like(zero, share / m)
+            one = like(zero, 1)
+            share = (one / (math.exp(-x[i]) + one) - y[i]) * share
+            gathered[i] = gathered[i] + share if add else share
+    return 1 if possible else 0
+
+
+#: The kernels of rules, by the rules' modules and names.
+KERNELS: dict[str, Callable[..., Any]] = {
+    "reductions.sum_all_x": sum_all_x,
+    "reductions.mean_all_x": mean_all_x,
+    "shape.reshape_x": reshape_x,
+    "linalg.vector_matrix_y": vector_matrix_y,
+    "losses.bce_logits_x": bce_logits_x,
+}
+
+
+def kernel_of(primitive: Primitive, index: int) -> Callable[..., Any] | None:
+    """The kernel that stands beside the rule of an input; None if there is none."""
+    rule = primitive.bound[index] if 0 <= index < primitive.arity else None
+    if rule is None or primitive.elementwise:
+        return None
+    module = rule.rule.__module__.rpartition(".")[2]
+    return KERNELS.get(f"{module}.{rule.rule.__name__}")
+
+
+def structural_kernel(primitive: Primitive, index: int, dtype: np.dtype[Any]) -> Any | None:
+    """The compiled kernel of input ``index``, from the cache where it is there."""
+    kernel = kernel_of(primitive, index)
+    if kernel is None or dtype not in DTYPES:
+        return None
+    stamp = fingerprint(kernel.__code__)
+    name = f"{kernel.__name__}_{dtype.name}_{stamp.hex()[:16]}"  # see `adjoint_kernel`
+    source = _SOURCE.format(name=name)
+    space = {
+        "__name__": __name__,
+        "kernel": register_jitable(inline="always")(kernel),
+        "real": numba.float32 if dtype == np.float32 else numba.float64,
+    }
+    exec(compile(source, f"<adjoint of {primitive.name}>", "exec"), space)
+    cache = KernelCache(f"{kernel.__name__}-{dtype.name}", source.encode(), stamp)
+    return compile_native(space[name], STRUCTURAL, cache)

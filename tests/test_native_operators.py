@@ -1,0 +1,302 @@
+"""Operators in machine code do what their short paths in Python do: values, records, references."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import sys
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tapegrad as tg
+from tapegrad import operators, replay
+from tapegrad.kernels.native import ufunc_loop
+from tapegrad.modes import switch
+from tapegrad.primitive import Primitive
+from tapegrad.recording import apply
+from tapegrad.rules.reductions import sum_all
+from tapegrad.tape import tape
+from tests.samples import SAMPLES
+
+pytestmark = pytest.mark.skipif(
+    not replay.load_native(), reason="the native loop can't be used here"
+)
+
+#: The short paths in Python that have machine code, by name.
+PATHS = {
+    primitive.name + "_reflected" * reflected: (function, primitive, reflected)
+    for function, (primitive, reflected) in operators.short_paths.items()
+    if all(ufunc_loop(primitive.forward, c * primitive.arity + "->" + c) for c in "fd")
+}
+
+
+def native_of(name):
+    """The operator in machine code, as a function of its operands in the order of the method."""
+    _, primitive, reflected = PATHS[name]
+    if not reflected:
+        return primitive.fast
+    return next(
+        value
+        for key, value in vars(tg.Tensor).items()
+        if key.startswith("__r") and inspect.ismethoddescriptor(value)
+        if operators.DUNDERS.get(key[3:-2]) == primitive.name
+    )
+
+
+def outcome(function, operands):
+    """Value and record of a call; the operands' places are the same for both functions."""
+    before = tape.next_serial()
+    with np.errstate(all="ignore"):
+        out = function(*operands)
+    assert type(out) is tg.Tensor
+    array = out._array
+    assert array.flags.owndata
+    made = [r for r in tape.records if r[0] > before]
+    described = [
+        (r[1:3], r[4:], [type(v) for v in r[4:]]) if out._place == r[0] else None for r in made
+    ]
+    return array, out._spec, out._place is None, described
+
+
+def assert_same(function, native, operands):
+    with tg.no_grad():
+        assert_same_outcome(function, native, operands)
+    assert_same_outcome(function, native, operands)
+
+
+def assert_same_outcome(function, native, operands):
+    first = outcome(function, operands)
+    second = outcome(native, operands)
+    np.testing.assert_array_equal(first[0], second[0], strict=True)
+    assert np.array_equal(np.signbit(first[0]), np.signbit(second[0]))
+    assert first[1] is second[1]
+    assert first[2] == second[2]
+    assert len(first[3]) == len(second[3])
+    for a, b in zip(first[3], second[3], strict=True):
+        assert a[0] == b[0]
+        assert a[2] == b[2]
+        for x, y in zip(a[1], b[1], strict=True):
+            if isinstance(x, np.ndarray):
+                np.testing.assert_array_equal(x, y, strict=True)
+            else:
+                assert x is y
+
+
+LAYOUTS = {
+    "vector": lambda a: a,
+    "strided": lambda a: np.repeat(a, 3)[::3],
+    "scalar": lambda a: np.array(a[0]),
+    "matrix": lambda a: a[:6].reshape(2, 3),
+    "transposed": lambda a: np.ascontiguousarray(a[:6].reshape(2, 3)).T,
+    "empty": lambda a: a[:0],
+    "large": lambda a: np.resize(a, 3000),
+    "larger": lambda a: np.resize(a, 40_000),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+@pytest.mark.parametrize("name", PATHS)
+def test_native_operator_is_the_short_path(name, dtype, layout):
+    function, primitive, reflected = PATHS[name]
+    native = native_of(name)
+    rng = np.random.default_rng(0)
+    arrays = [
+        LAYOUTS[layout](rng.uniform(0.1, 2.0, 12).astype(dtype)) for _ in range(primitive.arity)
+    ]
+    for needs in np.ndindex((2,) * primitive.arity):
+        operands = [tg.from_numpy(a) for a in arrays]
+        for x, need in zip(operands, needs, strict=True):
+            x.requires_grad_(bool(need))
+        if not reflected:
+            assert_same(function, native, operands)
+        if primitive.arity == 2:
+            for number in (2.0, 3, 0.0, -0.0, 0.123, True, np.float64(0.3)):
+                assert_same(function, native, [operands[0], number])
+
+
+SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 5e-324, 1e300, -1e300, 0.5, 2.0]
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_special_values_raise_no_floating_point_error(name):
+    function, primitive, reflected = PATHS[name]
+    grids = np.meshgrid(*[SPECIAL] * primitive.arity)
+    operands = [tg.from_numpy(np.ascontiguousarray(g.ravel())) for g in grids]
+    if reflected:
+        operands[1] = 0.5
+    assert_same(function, native_of(name), operands)
+    with np.errstate(all="raise"):
+        native_of(name)(*operands)
+        # What the loop left in the processor's flags is nobody's business.
+        np.add(np.ones(3), np.ones(3))
+
+
+@given(
+    st.lists(st.floats(width=32), min_size=0, max_size=8),
+    st.floats(width=32),
+    st.sampled_from([np.float32, np.float64]),
+)
+def test_numbers_of_any_value(values, number, dtype):
+    x = tg.from_numpy(np.array(values, dtype)).requires_grad_()
+    for name in ("mul", "div_reflected", "sub_reflected", "pow"):
+        if name in PATHS:
+            assert_same(PATHS[name][0], native_of(name), [x, number])
+
+
+def test_nothing_leaks():
+    x = tg.rand(5, dtype=tg.float64, requires_grad=True)
+    w = tg.rand(5, dtype=tg.float64)
+    held = (x._array, w._array, x._place, x._spec, None, x._spec.number)
+
+    def work():
+        for _ in range(1000):
+            y = (x * w).sin() * 0.37 + 2.0 / w + (1.5 - x)
+            -w  # noqa: B018
+            del y
+
+    def counts():
+        tape.sweep(full=True)
+        gc.collect()
+        return [sys.getrefcount(v) for v in held]
+
+    work()
+    before = counts()
+    work()
+    after = counts()
+    for a, b in zip(before, after, strict=True):
+        assert abs(a - b) < 100
+
+
+def records_of(sample, way, monkeypatch):
+    """The result of a sample and its records, with one of the two ways to apply a primitive."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Primitive, "apply", staticmethod(way))
+        leaves = [tg.from_numpy(a).requires_grad_() for a in sample.arrays()]
+        before = tape.next_serial()
+        out = sample.call(*leaves)
+        records = [r for r in tape.records if r[0] > before]
+    serials = {r[0]: i for i, r in enumerate(records)}
+    serials |= {x._place: ("leaf", i) for i, x in enumerate(leaves)}
+    described = []
+    for r in records:
+        n = (len(r) - 5) // 2
+        described.append((r[1:4], [serials.get(p, p) for p in r[4 : 4 + n]], r[4 + n :]))
+    return out, described
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+def test_native_apply_is_apply(sample, monkeypatch):
+    first, expected = records_of(sample, apply, monkeypatch)
+    second, found = records_of(sample, Primitive.apply, monkeypatch)
+    assert Primitive.apply is not apply
+    np.testing.assert_array_equal(first._array, second._array, strict=True)
+    assert first._spec is second._spec
+    assert hasattr(first, "_extra") == hasattr(second, "_extra")
+    assert len(found) == len(expected)
+    for a, b in zip(expected, found, strict=True):
+        assert repr(a) == repr(b)
+
+
+def test_native_apply_leaks_nothing():
+    x = tg.rand(4, 3, dtype=tg.float64, requires_grad=True)
+    w = tg.rand(3, dtype=tg.float64)
+    held = (x._array, w._array, x._place, x._spec, None, x._spec.shape, x._spec.dtype, sum_all)
+
+    def work():
+        for _ in range(500):
+            y = x @ w
+            y.sum()
+            x.reshape(12)
+            x.mean()
+            with tg.no_grad():
+                x.sum()
+            with pytest.raises(RuntimeError):
+                x.reshape(5)
+        with np.errstate(all="raise"):
+            (x * 1e308).sum()
+
+    def counts():
+        tape.sweep(full=True)
+        gc.collect()
+        return [sys.getrefcount(v) for v in held]
+
+    work()
+    before = counts()
+    work()
+    for a, b in zip(before, counts(), strict=True):
+        assert abs(a - b) < 100
+
+
+def test_an_interrupt_in_a_forward_function_is_not_lost():
+    def forward(x):
+        raise KeyboardInterrupt
+
+    original, sum_all.forward = sum_all.forward, forward
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            tg.ones(3).sum()
+    finally:
+        sum_all.forward = original
+
+
+def test_keywords_and_misuse():
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    assert tg.equal(tg.mul(input=x, other=x), x * x)
+    assert tg.equal(x.mul(other=3.0), x * 3.0)
+    with pytest.raises(TypeError, match="mul"):
+        x.mul()
+    with pytest.raises(TypeError, match="mul"):
+        tg.mul(x)
+    with pytest.raises(TypeError, match="sin"):
+        x.sin(1, 2)
+    with pytest.raises(TypeError):
+        tg.Tensor.mul(3, x)
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        x * tg.ones(3)
+    assert str(inspect.signature(tg.mul)) == "(input, other)"
+    assert tg.sin.__doc__
+
+
+def test_modes_are_looked_at():
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    with tg.no_grad():
+        assert not (x * x).requires_grad
+    seen = []
+
+    def other():
+        seen.append((x * x).requires_grad)
+
+    with tg.no_grad():
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert seen == [True]
+    assert (x * x).requires_grad
+    with tg.inference_mode():
+        assert not (x * x).requires_grad
+
+
+def test_the_tape_is_swept_by_count_and_by_bytes():
+    x = tg.rand(4, requires_grad=True)
+    for _ in range(50_000):
+        x * x
+    assert len(tape.records) < 40_000
+    big = tg.rand(50_000, requires_grad=True)
+    tape.sweep(full=True)
+    for _ in range(1_000):
+        big * big
+    assert tape.stats().saved_bytes < 2 * (64 << 20)
+    assert switch.limit > tape.records[-1][0]
+
+
+def test_second_order_goes_through_them():
+    x = tg.tensor([0.3, 0.7], dtype=tg.float64, requires_grad=True)
+    (g,) = tg.autograd.grad((x.sin() * x).sum(), x, create_graph=True)
+    (h,) = tg.autograd.grad(g.sum(), x)
+    value = x.detach()
+    np.testing.assert_allclose(h.numpy(), (2 * value.cos() - value * value.sin()).numpy())

@@ -39,7 +39,7 @@ Hook = Callable[[int, Any], Any]
 LOAD_AFTER = 5_000
 #: Records that a replay runs in Python once the loop is loaded: setting it up costs about as much.
 NATIVE_AFTER = 0
-#: On longer tapes than this a walk with targets goes everywhere: finding the way costs more.
+#: Further back than this a walk with targets goes everywhere: finding the way costs more.
 PRUNE_BELOW = 1_000
 
 
@@ -153,9 +153,10 @@ class Replay:
                     if index is None:
                         raise _gone(tape, place)
                     self.start = max(self.start, index)
-            short = self.start < PRUNE_BELOW and self.needed is None
-            if short and self.targets is not None and self.adjoints:
-                self.needed = self._needed(self.targets)
+            if self.targets is not None and self.needed is None and self.adjoints:
+                first = self._first(self.targets)
+                if self.start - first < PRUNE_BELOW:
+                    self.needed = self._needed(self.targets)
             self.walk()
         finally:
             tape.end_replay()
@@ -223,6 +224,10 @@ class Replay:
             noted = self._noted(place, out_bar)
             owned = owned and noted is out_bar and place not in self.found
             out_bar = noted
+            if self.needed is not None and self.needed.isdisjoint(
+                record[INPUTS : INPUTS + arity(record)]
+            ):
+                return  # a target, and the way ends here: the record keeps what it saved
             if not LONG.isdisjoint(self.tape.notes.get(place, ())):
                 self.long_step(index, record, out_bar)
                 return
@@ -309,15 +314,16 @@ class Replay:
         before = gathered[position]
         gathered[position] = out_bar if before is None else np.add(before, out_bar)
 
+    def _first(self, targets: frozenset[int]) -> int:
+        """Where the way to the targets begins: one that a record made isn't used before that."""
+        first = min(targets)
+        return (self.tape.index(first) or 0) if first > 0 else 0
+
     def _needed(self, targets: frozenset[int]) -> set[int]:
         """The places on a way from a target to a root."""
         needed = set(targets)
         records = self.tape.records
-        # A target that a record made can't be used before that record; a leaf anywhere.
-        first = 0
-        if min(targets) > 0:
-            first = self.tape.index(min(targets)) or 0
-        for index in range(first, self.start + 1):
+        for index in range(self._first(targets), self.start + 1):
             record = records[index]
             for source in record[INPUTS : INPUTS + arity(record)]:
                 if source in needed:

@@ -54,6 +54,16 @@ def test_several_outputs_and_inputs(lib, x):
     check(gradients[1], [5, 8])
 
 
+def test_grad_for_a_value_leaves_what_is_before_it_alone(lib, x):
+    y = x
+    for _ in range(1500):
+        y = y.sin()
+    (gradient,) = lib.autograd.grad((y * y).sum(), y)
+    check(gradient, 2 * y.detach().numpy())
+    y.sum().backward()
+    assert x.grad is not None
+
+
 # -- nodes -----------------------------------------------------------------------------------------
 
 

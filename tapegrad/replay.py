@@ -224,10 +224,13 @@ class Replay:
             noted = self._noted(place, out_bar)
             owned = owned and noted is out_bar and place not in self.found
             out_bar = noted
-            if self.needed is not None and self.needed.isdisjoint(
-                record[INPUTS : INPUTS + arity(record)]
-            ):
-                return  # a target, and the way ends here: the record keeps what it saved
+            sources = record[INPUTS : INPUTS + arity(record)]
+            if self.needed is not None and self.needed.isdisjoint(sources):
+                # The way ends here: the record keeps what it saved.
+                for source in sources:
+                    if source is not None and source > 0 and self.tape.record(source) is None:
+                        raise self.gone(source)
+                return
             if not LONG.isdisjoint(self.tape.notes.get(place, ())):
                 self.long_step(index, record, out_bar)
                 return

@@ -37,7 +37,9 @@ from tapegrad import (
     sampling,
     settings,
     signal,
+    utils,
 )
+from tapegrad.autograd.anomaly_mode import is_anomaly_check_nan_enabled, is_anomaly_enabled
 from tapegrad.dtypes import (
     can_cast,
     device,
@@ -159,11 +161,12 @@ from tapegrad.tape import tape  # noqa: E402
 __all__ = [
     "Size", "Tensor", "autograd", "can_cast", "cuda", "device", "dtype", "e", "enable_grad",
     "finfo", "fork_rng", "func", "get_default_device", "get_default_dtype", "get_num_threads",
-    "get_printoptions", "iinfo", "inf", "inference_mode", "is_grad_enabled",
+    "get_printoptions", "iinfo", "inf", "inference_mode", "is_anomaly_check_nan_enabled",
+    "is_anomaly_enabled", "is_grad_enabled",
     "is_inference_mode_enabled", "layout", "memory_format", "nan", "newaxis", "no_grad", "pi",
     "printoptions", "promote_types", "random", "result_type", "set_default_device",
     "set_default_dtype", "set_grad_enabled", "set_num_threads", "set_printoptions", "signal",
-    "tape",
+    "tape", "utils",
     *_public,
     *sorted({path.partition(".")[0] for path in operators.modules if path}),
 ]  # fmt: skip

@@ -69,6 +69,15 @@ def check_writable(target: Tensor) -> None:
             "a leaf Variable that requires grad is being used in an in-place operation."
         )
     if view is not None:
+        if view.function is not None:
+            raise RuntimeError(
+                f"Output 0 of {view.function} is a view and is being modified inplace. This view "
+                "was created inside a custom Function (or because an input was returned as-is) and "
+                "the autograd logic to handle view+inplace would override the custom backward "
+                "associated with the custom Function, leading to incorrect gradients. This "
+                "behavior is forbidden. You can fix this by cloning the output of the custom "
+                "Function."
+            )
         root = view.root._place
         if root is not None and root < 0 and view.recording:
             raise RuntimeError(

@@ -41,15 +41,17 @@ class Switch:
     ``plain``: no thread is in another mode than the default one and nothing watches the tape.
     ``paused``: otherwise the identity of the one thread that is in another mode, if that is
     ``no_grad`` and nothing watches; else None.
+    ``watched``: something watches the tape, as many things as ``watchers`` counts.
     ``limit``: the serial past which the next record sweeps the tape.
     """
 
-    __slots__ = ("limit", "paused", "plain", "watched")
+    __slots__ = ("limit", "paused", "plain", "watched", "watchers")
 
     def __init__(self) -> None:
         self.plain = True
         self.paused: int | None = None
         self.watched = False
+        self.watchers = 0
         self.limit = 0
 
 
@@ -83,10 +85,25 @@ def _set_switch() -> None:
     switch.paused = only if alone else None
 
 
+def settle() -> None:
+    """Make known a mode that was set by assignment, before the user's code runs in it."""
+    if switch.plain and not modes.grad:
+        set_modes(modes.grad, modes.inference)
+
+
 def watch() -> None:
-    """Send every operation from now on through the long path, which logs its thread."""
+    """Send every operation through the long path, which logs its thread, until `unwatch`."""
     with _lock:
+        switch.watchers += 1
         switch.watched = True
+        _set_switch()
+
+
+def unwatch() -> None:
+    """Undo one call of `watch`."""
+    with _lock:
+        switch.watchers -= 1
+        switch.watched = switch.watchers > 0
         _set_switch()
 
 

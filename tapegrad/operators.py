@@ -65,7 +65,7 @@ def _function(primitive: Primitive) -> Callable[..., Any]:
     else:
 
         def function(*inputs: Any) -> Any:
-            return apply(primitive, inputs)
+            return Primitive.apply(primitive, inputs, ())
 
     function.__name__ = function.__qualname__ = primitive.name
     function.__doc__ = f"``{primitive.name}``, elementwise and broadcast."

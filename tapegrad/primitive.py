@@ -77,6 +77,7 @@ class Primitive:
         "grad_name",
         "hidden",
         "is_output",
+        "joint",
         "name",
         "native",
         "numbers",
@@ -117,6 +118,7 @@ class Primitive:
         hidden: bool = False,
         casts: bool = False,
         aliases: tuple[str, ...] = (),
+        joint: Callable[..., list[Any]] | None = None,
     ) -> None:
         self.name = name
         self.forward = forward
@@ -139,6 +141,8 @@ class Primitive:
         self.numbers = numbers if numbers is not None else "xyzw" if self.hidden else "y"
         self.aliases = aliases
         self.casts = casts
+        #: ``joint(record, out_bar) -> shares`` where one call gives the shares of all inputs.
+        self.joint = joint
         self.bound = tuple(None if rule is None else BoundRule(self, rule) for rule in rules)
         self.saves = tuple(frozenset() if b is None else b.saves for b in self.bound)
         #: The short recording path of an elementwise primitive, once the operators are made.

@@ -41,6 +41,9 @@ LOAD_AFTER = 5_000
 PRUNE_BELOW = 1_000
 
 
+#: What may be noted of a record so that it takes `Replay.long_step`.
+LONG = frozenset({"packed", "prehooks", "posthooks"})
+
 #: Records without an adjoint that a walk in Python passes before it looks the next one up.
 JUMP_AFTER = 16
 
@@ -93,6 +96,7 @@ class Replay:
 
     __slots__ = (
         "__dict__",
+        "__weakref__",
         "_roots",
         "adjoints",
         "found",
@@ -107,6 +111,9 @@ class Replay:
         "targets",
         "wrap",
     )  # fmt: skip
+
+    #: Runs a record of which something in LONG is noted, or whose shares come from one call.
+    long_step: Callable[[int, Record, Any], None]
 
     def __init__(
         self,
@@ -147,8 +154,10 @@ class Replay:
                     if index is None:
                         raise _gone(tape, place)
                     self.start = max(self.start, index)
-            if self.targets is not None and self.adjoints and self.start < PRUNE_BELOW:
-                self.needed = self._needed(self.targets)
+            if self.targets is not None and self.needed is None and self.adjoints:
+                first = self._first(self.targets)
+                if self.start - first < PRUNE_BELOW:
+                    self.needed = self._needed(self.targets)
             self.walk()
         finally:
             tape.end_replay()
@@ -207,8 +216,18 @@ class Replay:
             noted = self._noted(place, out_bar)
             owned = owned and noted is out_bar and place not in self.found
             out_bar = noted
+            sources = record[INPUTS : INPUTS + arity(record)]
+            if self.needed is not None and self.needed.isdisjoint(sources):
+                # The way ends here: the record keeps what it saved.
+                for source in sources:
+                    if source is not None and source > 0 and self.tape.record(source) is None:
+                        raise self.gone(source)
+                return
+            if not LONG.isdisjoint(self.tape.notes.get(place, ())):
+                self.long_step(index, record, out_bar)
+                return
         if record[-1] is RELEASED:
-            raise RuntimeError(_SECOND_TIME)
+            raise RuntimeError(SECOND_TIME)
         primitive = primitives[record[CODE]]
         if primitive.is_output:
             self._add_output(record, out_bar)
@@ -218,6 +237,9 @@ class Replay:
         n = primitive.arity
         if n < 0:
             n = arity(record)
+            if primitive.joint is not None:
+                self.long_step(index, record, out_bar)
+                return
         values = environment(primitive, record, n, out_bar, self.wrap)
         needed = self.needed
         arrays = self.wrap is None
@@ -288,15 +310,16 @@ class Replay:
         plus = added if self.wrap is None else np.add
         gathered[position] = out_bar if before is None else plus(before, out_bar)
 
+    def _first(self, targets: frozenset[int]) -> int:
+        """Where the way to the targets begins: one that a record made isn't used before that."""
+        first = min(targets)
+        return (self.tape.index(first) or 0) if first > 0 else 0
+
     def _needed(self, targets: frozenset[int]) -> set[int]:
         """The places on a way from a target to a root."""
         needed = set(targets)
         records = self.tape.records
-        # A target that a record made can't be used before that record; a leaf anywhere.
-        first = 0
-        if min(targets) > 0:
-            first = self.tape.index(min(targets)) or 0
-        for index in range(first, self.start + 1):
+        for index in range(self._first(targets), self.start + 1):
             record = records[index]
             for source in record[INPUTS : INPUTS + arity(record)]:
                 if source in needed:
@@ -408,7 +431,7 @@ def check_saved(record: Record) -> None:
                 )
 
 
-_SECOND_TIME = (
+SECOND_TIME = (
     "Trying to backward through the graph a second time (or directly access saved tensors after "
     "they have already been freed). Saved intermediate values of the graph are freed when you call "
     ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the "
@@ -422,7 +445,7 @@ def _gone(tape: Tape, place: int) -> RuntimeError:
             "this Tensor's record was dropped by tape.reset_to(): its history is gone. Compute it "
             "again, or detach() it."
         )
-    return RuntimeError(_SECOND_TIME)
+    return RuntimeError(SECOND_TIME)
 
 
 def _type_name(array: np.ndarray) -> str:

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad import recording
 from tapegrad.modes import modes, switch
 from tapegrad.operands import as_function, as_operator
 from tapegrad.primitive import Primitive
-from tapegrad.recording import apply, elementwise_apply
+from tapegrad.recording import elementwise_apply
 from tapegrad.tape import tape
 from tapegrad.tensor import Tensor
 
@@ -72,18 +73,18 @@ def unary(primitive: Primitive) -> Callable[[Any], Any]:
     def short(input: Any) -> Any:
         if type(input) is Tensor:
             spec = input._spec
-            recording = switch.plain
-            if spec.plain and recorded and (recording or modes.paused):
+            records = switch.plain
+            if spec.plain and recorded and (records or (modes.paused and not switch.watched)):
                 x = input._array
                 try:
                     y = forward(x) if spec.ndim else forward_scalar(x)
                 except (FloatingPointError, RuntimeWarning):
-                    return apply(primitive, (input,))
+                    return recording.apply(primitive, (input,))
                 out = new(Tensor)
                 out._array = y
                 out._spec = spec
                 place = input._place
-                if place is None or not recording:
+                if place is None or not records:
                     out._place = None
                     return out
                 serial = out._place = next_serial()
@@ -101,7 +102,7 @@ def unary(primitive: Primitive) -> Callable[[Any], Any]:
                 if serial > switch.limit:
                     tape.sweep()
                 return out
-            return apply(primitive, (input,))
+            return recording.apply(primitive, (input,))
         return as_function(primitive, (input,))
 
     run: Callable[[Any], Any] = short
@@ -146,13 +147,13 @@ def binary(
     def short(input: Any, other: Any) -> Any:
         if type(input) is Tensor:
             spec = input._spec
-            recording = switch.plain
-            if spec.plain and (recording or modes.paused):
+            records = switch.plain
+            if spec.plain and (records or (modes.paused and not switch.watched)):
                 x = input._array
                 kind = type(other)
                 if kind is Tensor:
                     if other._spec is not spec:
-                        return apply(primitive, (input, other))
+                        return recording.apply(primitive, (input, other))
                     y = other._array
                     y_place = other._place
                 elif (kind is float or kind is int) and numbers:
@@ -165,13 +166,13 @@ def binary(
                 try:
                     z = forward(x, y) if spec.ndim else forward_scalar(x, y)
                 except (FloatingPointError, RuntimeWarning):
-                    return apply(primitive, (input, other))
+                    return recording.apply(primitive, (input, other))
                 out = new(Tensor)
                 out._array = z
                 out._spec = spec
                 x_place = input._place
-                if y_place is None or not recording:
-                    if x_place is None or not recording:
+                if y_place is None or not records:
+                    if x_place is None or not records:
                         out._place = None
                         return out
                     serial = out._place = next_serial()
@@ -196,7 +197,7 @@ def binary(
                     tape.sweep()
                 return out
             if type(other) is Tensor:
-                return apply(primitive, (input, other))
+                return recording.apply(primitive, (input, other))
         return unusual(primitive, (input, other))
 
     run: Callable[[Any, Any], Any] = short
@@ -216,8 +217,8 @@ def binary(
         kind = type(other)
         if type(input) is Tensor and (kind is float or kind is int):
             spec = input._spec
-            recording = switch.plain
-            if spec.plain and (recording or modes.paused):
+            records = switch.plain
+            if spec.plain and (records or (modes.paused and not switch.watched)):
                 y = input._array
                 x = spec.constants.get(other)
                 if x is None:
@@ -225,12 +226,12 @@ def binary(
                 try:
                     z = forward(x, y) if spec.ndim else forward_scalar(x, y)
                 except (FloatingPointError, RuntimeWarning):
-                    return apply(number_first, (other, input))
+                    return recording.apply(number_first, (other, input))
                 out = new(Tensor)
                 out._array = z
                 out._spec = spec
                 y_place = input._place
-                if y_place is None or not recording:
+                if y_place is None or not records:
                     out._place = None
                     return out
                 serial = out._place = next_serial()

@@ -31,7 +31,7 @@ import sys
 import threading
 import time
 import weakref
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,6 +64,11 @@ FIRST_SERIAL = 10_000
 _place = itemgetter(PLACE)
 
 
+def unshared(place: int) -> int:
+    """An equal int that is another object: a key that doesn't keep the record of a place alive."""
+    return (place << 1) >> 1
+
+
 def arity(record: Record) -> int:
     """How many inputs a record has."""
     return (len(record) - 5) >> 1
@@ -80,6 +85,8 @@ class Tape:
         self.leaves: dict[int, weakref.ref[Any]] = {}
         #: What hooks, retain_grad and anomaly traces know of a place; it goes with its record.
         self.notes: dict[int, dict[str, Any]] = {}
+        #: While `switch.watched`, each is called with a new record and returns what to append.
+        self.watchers: list[Callable[[Record], Record]] = []
         self._threads: dict[int, int] = {}
         self._resets: list[tuple[int, int]] = []
         self._lock = threading.RLock()
@@ -98,7 +105,9 @@ class Tape:
         if nbytes > SMALL_BYTES:
             self._bytes += nbytes
         if switch.watched:
-            self._threads[record[PLACE]] = threading.get_ident()
+            self._threads[unshared(record[PLACE])] = threading.get_ident()
+            for watcher in self.watchers:
+                record = watcher(record)
         self.records.append(record)
         if record[PLACE] > switch.limit or self._bytes > SWEEP_BYTES:
             self.sweep()
@@ -133,6 +142,10 @@ class Tape:
             if records[i][PLACE] == place:
                 return i
         return None
+
+    def after(self, serial: int) -> int:
+        """Where the records that are newer than a serial begin in the list."""
+        return bisect_right(self.records, serial, key=_place)
 
     def record(self, place: int) -> Record | None:
         """The record of a place, None if it was dropped."""

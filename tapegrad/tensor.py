@@ -386,6 +386,7 @@ class View:
     __slots__ = (
         "array",
         "base",
+        "function",
         "inference",
         "params",
         "primitive",
@@ -410,6 +411,8 @@ class View:
         self.recording = recording
         self.inference = not recording and modes.inference
         self.root_place = self.root._place
+        #: The name of the user's Function that returned the view.
+        self.function: str | None = None
 
 
 def view_of(tensor: Tensor) -> View | None:

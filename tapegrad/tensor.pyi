@@ -969,6 +969,7 @@ class Tensor:
 class View:
     array: np.ndarray
     base: Tensor
+    function: Any
     inference: _bool
     params: tuple[Any, ...]
     primitive: Primitive

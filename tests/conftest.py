@@ -32,3 +32,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE / "conformance" in item.path.parents:
             item.add_marker(pytest.mark.torch)
+
+
+@pytest.fixture(params=["tapegrad", pytest.param("torch", marks=pytest.mark.torch)])
+def lib(request: pytest.FixtureRequest) -> object:
+    """tapegrad, and torch where it is installed: the same test for both."""
+    return pytest.importorskip(request.param)

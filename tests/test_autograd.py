@@ -946,16 +946,6 @@ def test_jvp_agrees_with_the_gradient():
     assert tangent.item() == pytest.approx((g * t).sum().item(), rel=1e-12)
 
 
-def test_jvp_within_jvp_is_refused():
-    one = tg.tensor(1.0, dtype=tg.float64)
-
-    def first(a):
-        return jvp(lambda b: b**3, (a,), (one,))[1]
-
-    with pytest.raises(NotImplementedError, match="jvp within jvp"):
-        jvp(first, (tg.tensor(2.0, dtype=tg.float64),), (one,))
-
-
 def test_jvp_of_a_constant_is_zero():
     x = tg.ones(2)
     value, tangent = jvp(lambda a: tg.full((3,), 5.0), (x,), (x,))

@@ -219,7 +219,10 @@ def test_reset_leaves_other_threads_alone():
 
 
 @pytest.fixture(autouse=True)
-def unwatched():
+def alone():
+    """Each test counts its own records: those of earlier tests' garbage are gone before it."""
+    gc.collect()
+    tape.sweep(full=True)
     yield
     switch.watched = False
     switch.plain = True

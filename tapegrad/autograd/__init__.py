@@ -1,6 +1,26 @@
 """torch.autograd: derivatives of what the tape has recorded."""
 
-from tapegrad.autograd.engine import backward, grad
-from tapegrad.autograd.gradcheck import gradcheck, gradgradcheck
+from importlib import import_module as _import_module
+from typing import Any as _Any
 
-__all__ = ["backward", "grad", "gradcheck", "gradgradcheck"]
+from tapegrad.autograd import function, graph
+from tapegrad.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
+from tapegrad.autograd.engine import backward, grad
+from tapegrad.autograd.function import Function
+from tapegrad.autograd.gradcheck import gradcheck, gradgradcheck
+from tapegrad.modes import enable_grad, inference_mode, no_grad, set_grad_enabled
+
+__all__ = [
+    "Function", "backward", "detect_anomaly", "enable_grad", "function", "grad",
+    "gradcheck", "gradgradcheck", "graph", "inference_mode", "no_grad", "set_detect_anomaly",
+    "set_grad_enabled",
+]  # fmt: skip
+
+_LATE = {"forward_ad", "functional", "profiler"}
+
+
+def __getattr__(name: str) -> _Any:
+    # What is rarely used is imported when somebody asks for it.
+    if name in _LATE:
+        return _import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,18 +8,25 @@ from typing import Any
 import numpy as np
 
 from tapegrad import dtypes
-from tapegrad.autograd.hooks import run_hooks, run_leaf_hooks
-from tapegrad.modes import modes, set_modes, switch
+from tapegrad.autograd.graph import GradientEdge, place_of_edge
+from tapegrad.autograd.hooks import (
+    after_accumulation,
+    before_accumulation,
+    local,
+    run_hooks,
+    run_leaf_hooks,
+)
+from tapegrad.autograd.walk import Walk, make_walk
+from tapegrad.modes import modes, set_grad_enabled, set_modes, switch
 from tapegrad.recording import wrap, wrap_saved
-from tapegrad.replay import Replay
-from tapegrad.spec import spec_for
+from tapegrad.spec import spec_for, specs
 from tapegrad.storage import stamp
-from tapegrad.tape import tape
+from tapegrad.tape import SPEC, tape
 from tapegrad.tensor import Tensor, place_of
 
 __all__ = ["backward", "grad"]
 
-Tensors = Tensor | Sequence[Tensor]
+Tensors = Tensor | GradientEdge | Sequence[Tensor | GradientEdge]
 new = Tensor.__new__
 OptionalTensors = Tensor | Sequence[Tensor | None] | None
 
@@ -47,10 +54,10 @@ def backward(
             saved values have been freed by an earlier call, or changed in place since.
     """
     if inputs is not None:
-        inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+        inputs = _several(inputs)
         if not inputs:
             raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
-    outputs = (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
+    outputs = _several(tensors)
     roots = _roots(outputs, grad_tensors, create_graph)
     targets = None if inputs is None else _targets(inputs)
     replay, found = _run(roots, retain_graph, create_graph, targets, gives=inputs is None)
@@ -61,7 +68,9 @@ def backward(
                 _accumulate(leaf, adjoint, place in replay.owned, create_graph)
     else:
         for tensor in inputs:
-            adjoint = found.get(place_of(tensor) or 0)
+            adjoint = found.get(_place(tensor) or 0)
+            if isinstance(tensor, GradientEdge):
+                tensor = tensor.node.variable
             if adjoint is not None:
                 _accumulate(tensor, adjoint, False, create_graph)
 
@@ -89,10 +98,6 @@ def grad(
     >>> first.item(), second.item()
     (27.0, 18.0)
     """
-    if is_grads_batched:
-        raise NotImplementedError(
-            "grad(is_grads_batched=True) is not supported: call grad once for each grad_outputs"
-        )
     if not only_inputs:
         raise ValueError("only_inputs=False is not supported; use backward() for the other leaves")
     if materialize_grads and allow_unused is False:
@@ -100,16 +105,20 @@ def grad(
             "Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
             "allow_unused=False."
         )
-    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-    outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+    inputs, outputs = _several(inputs), _several(outputs)
+    if is_grads_batched:
+        from tapegrad.autograd.batched import grad_batched
+
+        options = (create_graph, allow_unused, materialize_grads)
+        return grad_batched(outputs, inputs, grad_outputs, retain_graph, *options)
     roots = _roots(outputs, grad_outputs, create_graph)
     _, found = _run(roots, retain_graph, create_graph, _targets(inputs))
     results: list[Tensor | None] = []
     for i, tensor in enumerate(inputs):
-        adjoint = found.get(place_of(tensor) or 0)
+        adjoint = found.get(_place(tensor) or 0)
         if adjoint is not None:
             results.append(adjoint if create_graph else wrap(np.array(adjoint)))
-        elif materialize_grads:
+        elif materialize_grads and isinstance(tensor, Tensor):
             results.append(wrap(np.zeros(tensor._spec.shape, tensor._spec.dtype)))
         elif allow_unused:
             results.append(None)
@@ -127,8 +136,8 @@ def _run(
     create_graph: bool,
     targets: frozenset[int] | None,
     gives: bool = False,
-) -> tuple[Replay, dict[int, Any]]:
-    replay = Replay(
+) -> tuple[Walk, dict[int, Any]]:
+    replay = make_walk(
         tape,
         roots,
         retain=create_graph if retain_graph is None else retain_graph,
@@ -139,6 +148,7 @@ def _run(
     )
     recording = modes.grad
     _set_recording(create_graph)
+    local.walks.append(replay)
     try:
         leaves, found = replay.run()
         if tape.notes:
@@ -147,6 +157,7 @@ def _run(
                     leaves[place] = run_leaf_hooks(place, leaves[place])
                     replay.owned.discard(place)
     finally:
+        local.walks.pop()
         _set_recording(recording)
     if targets is not None:
         for place in targets:
@@ -162,10 +173,18 @@ def _set_recording(recording: bool) -> None:
         set_modes(recording, modes.inference)
 
 
-def _targets(inputs: tuple[Tensor, ...]) -> frozenset[int]:
+def _several(values: Tensors) -> tuple[Any, ...]:
+    return (values,) if isinstance(values, (Tensor, GradientEdge)) else tuple(values)
+
+
+def _place(value: Tensor | GradientEdge) -> int | None:
+    return place_of(value) if isinstance(value, Tensor) else place_of_edge(value)
+
+
+def _targets(inputs: tuple[Any, ...]) -> frozenset[int]:
     places = []
     for tensor in inputs:
-        place = place_of(tensor)
+        place = _place(tensor)
         if place is None:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
         places.append(place)
@@ -173,9 +192,11 @@ def _targets(inputs: tuple[Tensor, ...]) -> frozenset[int]:
 
 
 def _roots(
-    outputs: tuple[Tensor, ...], grads: OptionalTensors, create_graph: bool
+    outputs: tuple[Any, ...], grads: OptionalTensors, create_graph: bool
 ) -> list[tuple[int, Any]]:
     """The places of the outputs with their adjoints, all checked before anything is computed."""
+    if any(type(output) is GradientEdge for output in outputs):
+        outputs = tuple(map(_at_edge, outputs))
     if grads is None and len(outputs) == 1 and not create_graph:
         # The usual loss.
         spec = outputs[0]._spec
@@ -232,8 +253,25 @@ def _roots(
     return roots
 
 
+def _at_edge(output: Tensor | GradientEdge) -> Tensor:
+    """A Tensor at the place of an edge, of the right shape and dtype."""
+    if isinstance(output, Tensor):
+        return output
+    place = place_of_edge(output)
+    record = tape.record(place) if place is not None and place > 0 else None
+    if record is None:
+        made: Tensor = output.node.variable
+        return made
+    spec = specs[record[SPEC]]
+    return wrap(np.broadcast_to(np.zeros((), spec.dtype), spec.shape), place)
+
+
 def _accumulate(tensor: Tensor, adjoint: Any, owned: bool, create_graph: bool) -> None:
     """``tensor.grad += adjoint``; a gradient never shares memory with anything else."""
+    noted = tape.notes and place_of(tensor)
+    if noted:
+        with set_grad_enabled(create_graph):
+            adjoint = before_accumulation(noted, adjoint)
     before = getattr(tensor, "_grad", None)
     if create_graph:
         tensor._grad = adjoint if before is None else before + adjoint
@@ -254,5 +292,6 @@ def _accumulate(tensor: Tensor, adjoint: Any, owned: bool, create_graph: bool) -
     else:
         stamp(before._array, tape.next_serial())
         np.add(before._array, adjoint, out=before._array)
-    if tape.notes:
-        run_leaf_hooks(place_of(tensor) or 0, tensor, after=True)
+    if noted:
+        with set_grad_enabled(create_graph):
+            after_accumulation(noted, tensor, adjoint)

@@ -8,6 +8,10 @@ The rules are those of the backward pass. An elementwise rule gives the local pa
 both ways. A structural rule gives the transpose of the derivative, ``v -> v J``; it is linear in
 ``v``, so running *it* backward gives ``x_dot -> J x_dot`` (Townsend's trick of the double vjp),
 with no rule more.
+
+What depends on nothing but the seeds is pushed as arrays. Where a value depends on something else
+that requires grad (a parameter, the seeds of a jvp around this one), tangents are Tensors and their
+computation is recorded, so that they can be differentiated again.
 """
 
 from __future__ import annotations
@@ -17,15 +21,22 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.autograd.function import function_dot
+from tapegrad.autograd.saved import released, unpacked
+from tapegrad.autograd.walk import Walk
+from tapegrad.broadcast import cast, expand
 from tapegrad.modes import enable_grad, modes
-from tapegrad.primitive import Primitive, primitives
-from tapegrad.recording import wrap
-from tapegrad.replay import Replay, check_saved, contribution, environment
+from tapegrad.primitive import primitives
+from tapegrad.recording import record as append_record
+from tapegrad.recording import wrap, wrap_saved
+from tapegrad.replay import check_saved, contribution, environment
+from tapegrad.rules.conversion import clone_
 from tapegrad.spec import specs
-from tapegrad.tape import CODE, INPUTS, PARAMS, PLACE, SPEC, Record, arity, tape
+from tapegrad.storage import clock
+from tapegrad.tape import CODE, INPUTS, PARAMS, PLACE, RELEASED, SPEC, Record, arity, tape, unshared
 from tapegrad.tensor import Tensor, from_array, place_of
 
-__all__ = ["jvp"]
+__all__ = ["Pushforward", "jvp", "linearized"]
 
 
 def jvp(
@@ -35,11 +46,12 @@ def jvp(
 
     Args:
         func: a function of Tensors that returns a Tensor or a tuple of them.
-        primals: where it is evaluated, real floating Tensors.
+        primals: where it is evaluated, floating or complex Tensors.
         tangents: one for each primal, of its shape and dtype.
 
     Returns:
-        The output and its tangent, each as ``func`` returns them.
+        The output and its tangent, each as ``func`` returns them. Both can be differentiated for
+        what requires grad outside; jvp can be nested.
 
     >>> import tapegrad
     >>> x = tapegrad.tensor([1., 2.])
@@ -59,115 +71,257 @@ def jvp(
                 f"jvp got a primal of {primal._spec!r} with a tangent of {tangent._spec!r}; they "
                 "must have the same shape and dtype"
             )
-        if modes.grad and (primal.requires_grad or tangent.requires_grad):
-            raise NotImplementedError(
-                "jvp of a primal or a tangent that requires grad, such as jvp within jvp, is not "
-                "supported: detach() it, or take reverse mode with create_graph=True"
-            )
-        if primal._spec.dtype.kind != "f":
-            raise NotImplementedError(
-                f"jvp of {primal.dtype} is not supported: use real floating primals"
-            )
+    values, push = linearized(func, primals)
+    return values, push(*tangents)
+
+
+def linearized(
+    func: Callable[..., Any], primals: tuple[Tensor, ...]
+) -> tuple[Any, Callable[..., Any]]:
+    """The value of ``func(*primals)``, and the function that pushes tangents to it.
+
+    ``func`` runs once, however often the tangents are pushed.
+    """
+    push = Pushforward(modes.grad)
     with enable_grad():
-        inputs = tuple(from_array(primal._array, requires_grad=True) for primal in primals)
-        start = tape.next_serial()
+        inputs = tuple(map(push.input, primals))
         result = func(*inputs)
-    outputs = result if isinstance(result, tuple) else (result,)
+    end = tape.next_serial()
+    several = isinstance(result, tuple)
+    outputs = result if several else (result,)
     for output in outputs:
         if not isinstance(output, Tensor):
             raise RuntimeError(
                 "jvp(f, primals, tangents): expected f(*primals) to return only tensors, got "
                 f"unsupported type {type(output)}"
             )
-    seeds = {place_of(leaf): tangent._array for leaf, tangent in zip(inputs, tangents, strict=True)}
-    dots = _push(start, seeds)
-    values = tuple(wrap(out._array) for out in outputs)
-    out_dots = tuple(
-        wrap(
-            np.array(dots[place]) if (place := place_of(out)) in dots else np.zeros_like(out._array)
-        )
-        for out in outputs
-    )
-    return (values, out_dots) if isinstance(result, tuple) else (values[0], out_dots[0])
+
+    def pushed(*tangents: Tensor) -> Any:
+        push.seed(inputs, tangents)
+        push.advance(end)
+        dots = tuple(map(push.tangent, outputs))
+        return dots if several else dots[0]
+
+    push.advance(end)  # to know what depends on more than the inputs
+    values = tuple(map(push.value, outputs))
+    return (values if several else values[0]), pushed
 
 
-def _push(start: int, seeds: dict[int | None, Any]) -> dict[int | None, Any]:
-    """The tangents of all that records after ``start`` made from the seeds."""
-    dots = dict(seeds)
-    tape.begin_replay()
-    try:
-        # A copy: the double vjp appends records of its own.
-        records = [r for r in tape.records if r[PLACE] > start]
-        for record in records:
-            n = arity(record)
-            total: Any = None
-            for i, place in enumerate(record[INPUTS : INPUTS + n]):
-                if place is None or place not in dots:
-                    continue
-                check_saved(record)
-                dot = _out_dot(record, i, dots[place])
-                if dot is not None:
-                    total = dot if total is None else _plus(total, dot)
-            if total is not None:
-                dots[record[PLACE]] = total
-    finally:
-        tape.end_replay()
-    return dots
+class Pushforward:
+    """Tangents of what is recorded from now on; ``recording``: they may be differentiated."""
+
+    def __init__(self, recording: bool) -> None:
+        self.recording = recording
+        self._start = self._done = tape.next_serial()
+        #: Tangents by place: arrays, Tensors, or tuples of them.
+        self.dots: dict[int, Any] = {}
+        #: The places of values that depend on more than the inputs.
+        self._outer: set[int] = set()
+        self._inputs: set[int] = set()
+        self._leaves: list[Tensor] = []
+
+    def input(self, primal: Tensor) -> Tensor:
+        """A Tensor over the same memory, at a place of its own."""
+        array = primal._array
+        if primal._spec.dtype.kind not in "fc":
+            raise RuntimeError(
+                f"forward mode takes floating and complex Tensors, not {primal.dtype}"
+            )
+        outer = self.recording and place_of(primal) is not None
+        source = primal if outer else from_array(array, requires_grad=True)
+        made = wrap(array)
+        with enable_grad():
+            place = append_record(clone_, (source,), (array,), None, made._spec, array)
+        assert place is not None
+        made._place = place
+        self._inputs.add(unshared(place))
+        if outer:
+            self._outer.add(unshared(place))
+        else:
+            self._leaves.append(source)
+        return made
+
+    def seed(self, inputs: tuple[Tensor, ...], tangents: tuple[Tensor, ...]) -> None:
+        """Begin again, with tangents for the inputs."""
+        self.dots, self._done = {}, self._start
+        for x, x_dot in zip(inputs, tangents, strict=True):
+            self.add(x, x_dot)
+
+    def add(self, x: Tensor, x_dot: Tensor) -> None:
+        """Give an input its tangent."""
+        recorded = self.recording and place_of(x_dot) is not None
+        self.dots[unshared(place_of(x) or 0)] = x_dot if recorded else x_dot._array
+
+    def skip(self, x: Tensor) -> None:
+        """Give a value no tangent, though what it was made from has one."""
+        self._inputs.add(unshared(place_of(x) or 0))
+        self._outer.add(unshared(place_of(x) or 0))
+
+    def value(self, out: Tensor) -> Tensor:
+        """A value, with its place only if it depends on more than the inputs."""
+        place = place_of(out)
+        return out if place is not None and self._is_outer(place) else wrap(out._array)
+
+    def tangent(self, out: Tensor) -> Tensor:
+        """The tangent of a value, zeros if it doesn't depend on the inputs."""
+        dot = self.dots.get(place_of(out) or 0)
+        if isinstance(dot, Tensor):
+            return dot
+        return wrap(np.zeros_like(out._array) if dot is None else np.array(dot))
+
+    def advance(self, end: int | None = None) -> None:
+        """Push the tangents along the records that are new, up to the serial ``end``."""
+        first = tape.after(self._done)
+        # A copy: recorded tangents append records of their own.
+        records = [r for r in tape.records[first:] if end is None or r[PLACE] < end]
+        tape.begin_replay()
+        try:
+            for record in records:
+                self._push(record)
+        finally:
+            tape.end_replay()
+        self._done = tape.next_serial()
+
+    def _push(self, record: Record) -> None:
+        place = record[PLACE]
+        if place in self._inputs:
+            return
+        sources = record[INPUTS : INPUTS + arity(record)]
+        if any(source is not None and self._is_outer(source) for source in sources):
+            self._outer.add(unshared(place))
+        dots = [None if source is None else self.dots.get(source) for source in sources]
+        if any(dot is not None for dot in dots):
+            recording = place in self._outer or any(map(_is_recorded, dots))
+            with enable_grad():
+                dot = _out_dot(_usable(record), dots, recording)
+            if dot is not None:
+                self.dots[unshared(place)] = dot
+
+    def _is_outer(self, place: int) -> bool:
+        if not self.recording or place in self._outer:
+            return self.recording
+        if place > 0:
+            return place < self._start
+        return not any(leaf._place == place for leaf in self._leaves)
+
+
+def _is_recorded(dot: Any) -> bool:
+    return any(map(_is_recorded, dot)) if isinstance(dot, tuple) else isinstance(dot, Tensor)
+
+
+def _usable(record: Record) -> Record:
+    """The record with what it saved. Raises RuntimeError if that was freed or changed."""
+    if record[-1] is RELEASED:
+        raise released()
+    if "packed" in tape.notes.get(record[PLACE], ()):
+        return unpacked(record)
+    if record[PLACE] < clock.latest:
+        check_saved(record)
+    return record
+
+
+def _out_dot(record: Record, dots: list[Any], recording: bool) -> Any:
+    """The tangent of a record's result; a tuple for one of several outputs."""
+    primitive = primitives[record[CODE]]
+    if primitive.is_output:
+        return dots[0][record[PARAMS][0]]
+    if primitive.joint is not None:
+        return function_dot(record, dots, recording)
+    total: Any = None
+    for i, dot in enumerate(dots):
+        if dot is not None:
+            share = _share(record, i, _converted(dot, recording), recording)
+            total = share if total is None else _plus(total, share)
+    return total
+
+
+def _converted(dot: Any, recording: bool) -> Any:
+    if isinstance(dot, tuple):
+        return tuple(_converted(d, recording) for d in dot)
+    return wrap(dot) if recording and isinstance(dot, np.ndarray) else dot
 
 
 def _plus(a: Any, b: Any) -> Any:
     if isinstance(a, tuple):
-        return tuple(None if x is None else _plus(x, y) for x, y in zip(a, b, strict=True))
-    return np.asarray(np.add(a, b))
+        return tuple(_plus(x, y) for x, y in zip(a, b, strict=True))
+    if a is None or b is None:  # an output without a tangent
+        return b if a is None else a
+    total = np.add(a, b)
+    return total if isinstance(total, Tensor) else np.asarray(total)
 
 
-def _out_dot(record: Record, i: int, x_dot: Any) -> Any:
+def _share(record: Record, i: int, x_dot: Any, recording: bool) -> Any:
+    """What the tangent of input i adds to that of the result."""
     primitive = primitives[record[CODE]]
-    if primitive.name == "output":
-        return x_dot[record[PARAMS][0]]
-    rule = primitive.bound[i] if primitive.arity >= 0 else primitive.bound[0]
+    rule = primitive.bound[i] if primitive.elementwise else None
     if rule is None:
-        return None
-    # A rule that isn't a partial may be that of a function which isn't holomorphic, such as abs.
-    if primitive.elementwise and (rule.partial or x_dot.dtype.kind != "c"):
-        spec = specs[record[SPEC]]
-        # The adjoint's formula, but for the conjugate: an elementwise derivative is its own
-        # transpose, and conj(conj(partial) * conj(x_dot)) is partial * x_dot.
-        conj: Any = np.conjugate if spec.is_complex else np.asarray
-        wide = conj(np.broadcast_to(x_dot.astype(spec.dtype, copy=False), spec.shape))
-        unmixed = (*record[:PARAMS], None, *record[INPUTS:])
-        values = environment(primitive, record, primitive.arity, np.asarray(wide), None)
-        return np.asarray(conj(contribution(primitive, unmixed, i, values)))
-    return _double_vjp(primitive, record, i, x_dot)
+        return _double_vjp(record, i, x_dot, recording)
+    spec = specs[record[SPEC]]
+    dtype = getattr(x_dot.dtype, "numpy", x_dot.dtype)
+    is_complex = spec.is_complex or dtype.kind == "c"
+    if is_complex and not rule.partial:
+        return _double_vjp(record, i, x_dot, recording)
+    if dtype != spec.dtype:
+        x_dot = cast(x_dot, spec.dtype, dtype)
+    if tuple(x_dot.shape) != spec.shape:
+        x_dot = expand(x_dot, spec.shape)
+    # The same formula as the adjoint's, which is conjugated: a local derivative is its own
+    # transpose. It isn't fitted to the input's shape.
+    if is_complex:
+        x_dot = np.conjugate(x_dot)
+    wrapping = wrap_saved if recording else None
+    values = environment(primitive, record, primitive.arity, x_dot, wrapping)
+    share: Any = contribution(primitive, (*record[:PARAMS], None, *record[INPUTS:]), i, values)
+    return np.conjugate(share) if is_complex else share
 
 
-def _double_vjp(primitive: Primitive, record: Record, i: int, x_dot: Any) -> Any:
+def _double_vjp(record: Record, i: int, x_dot: Any, recording: bool) -> Any:
     """``J x_dot`` by running the rule ``v -> v J`` backward; it doesn't matter at which v."""
-    with enable_grad():
-        if primitive.outputs > 1:
-            shapes = [(r[SPEC], r[PARAMS][0]) for r in tape.records if r[INPUTS] is record[PLACE]]
-            cotangents: list[Any] = [None] * primitive.outputs
-            for number, position in shapes:
-                spec = specs[number]
-                cotangents[position] = from_array(np.zeros(spec.shape, spec.dtype), True)
-            v: Any = cotangents
-        else:
-            spec = specs[record[SPEC]]
-            v = from_array(np.zeros(spec.shape, spec.dtype), True)
-            cotangents = [v]
-        share: Any = contribution(
-            primitive, record, i, environment(primitive, record, arity(record), v, _constant)
-        )
-    results: list[Any] = [np.zeros_like(c._array) if c is not None else None for c in cotangents]
+    primitive = primitives[record[CODE]]
+    start = tape.next_serial()
+    cotangents: list[Any] = [None] * primitive.outputs
+    if primitive.outputs > 1:
+        for other in tape.records[tape.after(record[PLACE]) :]:
+            if other[INPUTS] == record[PLACE] and primitives[other[CODE]].is_output:
+                cotangents[other[PARAMS][0]] = _zeros(specs[other[SPEC]])
+        v: Any = cotangents
+    else:
+        v = cotangents[0] = _zeros(specs[record[SPEC]])
+    values = environment(
+        primitive, record, arity(record), v, wrap_saved if recording else _constant
+    )
+    share: Any = contribution(primitive, record, i, values)
+    targets = {c._place for c in cotangents if c is not None}
+    results: list[Any] = [None if c is None else wrap(c._array) for c in cotangents]
     place = place_of(share) if isinstance(share, Tensor) else None
     if place is not None:
-        targets = frozenset(c._place for c in cotangents if c is not None)
-        adjoint = np.broadcast_to(x_dot, share._spec.shape)
-        leaves, _ = Replay(tape, [(place, adjoint)], retain=False, targets=targets).run()
+        shape = share._spec.shape
+        root = expand(x_dot, shape) if tuple(x_dot.shape) != shape else x_dot
+        wrapping = wrap_saved if recording else None
+        walk = Walk(
+            tape, [(place, root)], retain=recording, wrap=wrapping, targets=frozenset(targets)
+        )
+        walk.needed = _between(targets, start)
+        leaves, _ = walk.run()
         for k, c in enumerate(cotangents):
             if c is not None and c._place in leaves:
                 results[k] = leaves[c._place]
+    if not recording:
+        results = [getattr(r, "_array", r) for r in results]
     return tuple(results) if primitive.outputs > 1 else results[0]
+
+
+def _zeros(spec: Any) -> Tensor:
+    return from_array(np.zeros(spec.shape, spec.dtype), requires_grad=True)
+
+
+def _between(targets: set[int], start: int) -> set[int]:
+    """The places after ``start`` that depend on the targets."""
+    needed = set(targets)
+    for record in tape.records[tape.after(start) :]:
+        if not needed.isdisjoint(record[INPUTS : INPUTS + arity(record)]):
+            needed.add(record[PLACE])
+    return needed
 
 
 def _constant(array: Any, place: int | None) -> Any:

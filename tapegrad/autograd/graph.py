@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from tapegrad.autograd import hooks as _hooks
+from tapegrad.autograd import saved as _saved
 from tapegrad.primitive import Primitive, primitives
-from tapegrad.tape import CODE, INPUTS, PARAMS, Record, arity, tape
+from tapegrad.recording import wrap_saved
+from tapegrad.replay import SECOND_TIME, check_saved
+from tapegrad.storage import stamp
+from tapegrad.tape import CODE, INPUTS, PARAMS, PLACE, RELEASED, Record, arity, tape
+from tapegrad.tensor import Tensor, place_of
 
-__all__ = ["Node", "name_of", "node", "output_of"]
+__all__ = ["GradientEdge", "Node", "allow_mutation_on_saved_tensors"]
+__all__ += ["disable_saved_tensors_hooks", "get_gradient_edge", "increment_version"]
+__all__ += ["register_multi_grad_hook", "save_on_cpu", "saved_tensors_hooks"]
+
+disable_saved_tensors_hooks = _saved.disable_saved_tensors_hooks
+register_multi_grad_hook = _hooks.register_multi_grad_hook
+save_on_cpu = _saved.save_on_cpu
+saved_tensors_hooks = _saved.saved_tensors_hooks
 
 
 class Node:
-    """A record, with torch's names. Its class is named as torch's, such as ``AddBackward0``."""
+    """A record, with torch's names. Its class is named as torch's, such as ``AddBackward0``.
+
+    What the record saved is in attributes ``_saved_self``, ``_saved_other``, ``_saved_result``, or
+    named after a parameter, such as ``_saved_dim``.
+    """
 
     __slots__ = ("_place", "_record", "_tensor")
 
@@ -21,14 +41,14 @@ class Node:
 
     def name(self) -> str:
         """torch's name of the operation's derivative."""
-        return type(self).__name__
+        return type(self).__name__ if self._place > 0 else "torch::autograd::AccumulateGrad"
 
     @property
     def next_functions(self) -> tuple[tuple[Node | None, int], ...]:
         """The records that made the inputs, with the number of the output that was used."""
-        if self._record is None:
+        record = self._record
+        if record is None:
             return ()
-        record = _maker(self._record)
         functions: list[tuple[Node | None, int]] = []
         for place in record[INPUTS : INPUTS + arity(record)]:
             functions.append((None, 0) if place is None else (node(place), output_of(place)))
@@ -44,10 +64,34 @@ class Node:
     @property
     def metadata(self) -> dict[str, Any]:
         """A dictionary for notes of one's own, kept beside the tape."""
-        from tapegrad.autograd.hooks import note
-
-        made: dict[str, Any] = note(self._place, "metadata", dict)
+        made: dict[str, Any] = _hooks.note(self._place, "metadata", dict)
         return made
+
+    def register_hook(self, fn: Any) -> _hooks.RemovableHandle:
+        """Call ``fn(grad_inputs, grad_outputs)`` whenever the record has run in backward.
+
+        Both are tuples of Tensors or None; what ``fn`` returns, if not None, takes the place of
+        ``grad_inputs``.
+        """
+        return _hooks.register_node_hook(self._place, "posthooks", fn, self._leaf())
+
+    def register_prehook(self, fn: Any) -> _hooks.RemovableHandle:
+        """Call ``fn(grad_outputs)`` before the record runs; it may return other ones."""
+        return _hooks.register_node_hook(self._place, "prehooks", fn, self._leaf())
+
+    def _leaf(self) -> Any:
+        return self._tensor if self._place < 0 else None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_saved_") and self._place > 0 and self._record is not None:
+            return saved_value(self, self._record, name.removeprefix("_saved_"))
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __dir__(self) -> list[str]:
+        names = list(super().__dir__())
+        if self._place > 0 and self._record is not None:
+            names += ["_saved_" + field for field in _fields(self._record)]
+        return names
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Node) and other._place == self._place
@@ -73,11 +117,24 @@ def _repr(self: Node) -> str:
 
 
 def node(place: int) -> Node:
-    """The node of a place."""
-    made = _class(name_of(place))()
-    made._place = place
-    made._record = tape.record(place) if place > 0 else None
-    made._tensor = tape.leaf(place) if place < 0 else None
+    """The node of a place: for one of several outputs, that of the record which made them."""
+    if place < 0:
+        leaf = _class("AccumulateGrad")()
+        leaf._place, leaf._record, leaf._tensor = place, None, tape.leaf(place)
+        return leaf
+    record = tape.record(place)
+    if record is None:
+        record_class = _class("Dropped")
+    else:
+        record = _maker(record)
+        place = record[PLACE]
+        primitive = primitives[record[CODE]]
+        if primitive.joint is not None:
+            context: Node = record[PARAMS][0]  # a user's Function: its ctx
+            return context
+        record_class = _class(primitive.grad_name)
+    made = record_class()
+    made._place, made._record, made._tensor = place, record, None
     return made
 
 
@@ -91,7 +148,7 @@ def name_of(place: int) -> str:
 
 def _maker(record: Record) -> Record:
     """The record that made the value: for one of several outputs, the one of them all."""
-    if primitives[record[CODE]].name == "output":
+    if primitives[record[CODE]].is_output:
         return tape.record(record[INPUTS]) or record
     return record
 
@@ -109,3 +166,140 @@ def output_of(place: int | None) -> int:
     if primitive.is_output:
         return int(record[PARAMS][0])
     return int(record[PARAMS][len(primitive.params) - 1]) if primitive.several else 0
+
+
+# -- saved values ----------------------------------------------------------------------------------
+
+#: torch's names of what a primitive saves, where they aren't the usual ones.
+_NAMES: dict[str, tuple[str, ...]] = {
+    "pow": ("self", "exponent"),
+    "where": ("condition", "self", "other"),
+    "mm": ("self", "mat2"),
+    "mv": ("self", "vec"),
+    "bmm": ("self", "mat2"),
+    "addcmul": ("self", "tensor1", "tensor2"),
+    "addcdiv": ("self", "tensor1", "tensor2"),
+    "lerp": ("self", "end", "weight"),
+}
+_USUAL = ("self", "other", "third", "fourth")
+_PARAMETERS = {"axis": "dim", "axes": "dim", "keepdims": "keepdim"}
+
+
+def _fields(record: Record) -> dict[str, tuple[str, int]]:
+    """The names after ``_saved_``: each with the part of the record and the index in it."""
+    primitive = primitives[record[CODE]]
+    n = arity(record)
+    fields: dict[str, tuple[str, int]] = {}
+    if primitive.arity < 0:
+        if 0 in primitive.saves[0]:
+            fields["tensors"] = ("inputs", -1)
+        kept = 1 in primitive.saves[0]
+    else:
+        names = _NAMES.get(primitive.name, _USUAL)
+        saves = frozenset[int]().union(*primitive.saves)
+        fields |= {names[i]: ("saved", i) for i in range(n) if i in saves}
+        kept = n in saves
+    if kept:
+        fields["result"] = ("saved", n)
+    if not primitive.elementwise:
+        for i, name in enumerate(primitive.params):
+            fields.setdefault(_PARAMETERS.get(name, name), ("params", i))
+    return fields
+
+
+def saved_value(owner: Node, record: Record, name: str) -> Any:
+    """What a record saved under a name: a Tensor at its place, a tuple of them, or a parameter.
+
+    Raises RuntimeError if backward has freed it, or if it has been changed in place since.
+    """
+    fields = _fields(record)
+    if name not in fields:
+        raise AttributeError(f"{owner.name()!r} object has no attribute '_saved_{name}'")
+    part, i = fields[name]
+    if part == "params":
+        return record[PARAMS][i]
+    record = tape.record(record[PLACE]) or record
+    if record[-1] is RELEASED:
+        raise RuntimeError(SECOND_TIME)
+    if "packed" in tape.notes.get(record[PLACE], ()):
+        record = _saved.unpacked(record)
+    check_saved(record)
+    n = arity(record)
+    saved, places = record[INPUTS + n :], (*record[INPUTS : INPUTS + n], record[PLACE])
+    if part == "inputs":
+        pairs = zip(saved[:n], places[:n], strict=True)
+        return tuple(_saved.input_tensor(value, place) for value, place in pairs)
+    if saved[i] is None or i < n:
+        return None if saved[i] is None else _saved.input_tensor(saved[i], places[i])
+    return wrap_saved(saved[i], places[i])
+
+
+# -- edges and versions ----------------------------------------------------------------------------
+
+
+class GradientEdge(NamedTuple):
+    """Where a Tensor's gradient goes: `backward` and `grad` take it in the Tensor's place.
+
+    It keeps the graph alive, and not the Tensor.
+    """
+
+    node: Node
+    output_nr: int
+    ownership_token: Any = None
+
+
+def get_gradient_edge(tensor: Tensor) -> GradientEdge:
+    """The edge of a Tensor. Raises RuntimeError if it does not require grad.
+
+    >>> import tapegrad
+    >>> x = tapegrad.ones(2, requires_grad=True)
+    >>> y = x * 3
+    >>> edge = tapegrad.autograd.graph.get_gradient_edge(y)
+    >>> tapegrad.autograd.grad((y * y).sum(), edge)
+    (tensor([6., 6.]),)
+    """
+    place = place_of(tensor)
+    if place is None:
+        raise RuntimeError(
+            "It is not possible to get the gradient edge for a Tensor that does not require "
+            "gradients"
+        )
+    return GradientEdge(node(place), output_of(place), place)
+
+
+def place_of_edge(edge: GradientEdge) -> int | None:
+    """The place that an edge stands for, None if it isn't on the tape."""
+    if edge.ownership_token is not None:
+        token: int = edge.ownership_token
+        return token
+    maker = edge.node._place
+    if maker < 0:
+        return maker
+    for record in reversed(tape.records):
+        if record[PLACE] < maker:
+            return None
+        if record[PLACE] == maker and primitives[record[CODE]].outputs == 1:
+            place: int = record[PLACE]
+            return place
+        of_maker = primitives[record[CODE]].is_output and record[INPUTS] == maker
+        if of_maker and record[PARAMS][0] == edge.output_nr:
+            return int(record[PLACE])
+    return None
+
+
+def increment_version(tensor: Tensor | Iterable[Tensor]) -> None:
+    """Tell that Tensors have been changed where tapegrad couldn't see it, as through NumPy.
+
+    Backward raises then where an operation had saved the old values.
+    """
+    for each in (tensor,) if isinstance(tensor, Tensor) else tensor:
+        array: np.ndarray = each._array
+        stamp(array, tape.next_serial())
+
+
+def allow_mutation_on_saved_tensors() -> Any:
+    """Not supported: raises NotImplementedError."""
+    raise NotImplementedError(
+        "allow_mutation_on_saved_tensors() is not supported: clone() a saved Tensor before "
+        "changing it in place"
+    )

@@ -168,6 +168,7 @@ class _NativeWalk:
         state[loop.INDEX] = index
         state[loop.RETAIN] = replay.retain
         state[loop.STOP] = 0
+        self.noted = -1  # how many places had notes when the stops were set
         state[loop.SHARED] = compiled().shared if replay.gives and not replay.leaves else 0
         if self._stopping or replay.hook is not None or replay.targets is not None:
             self._set_stops()
@@ -199,6 +200,9 @@ class _NativeWalk:
 
     def _set_stops(self) -> None:
         replay = self.replay
+        if len(replay.tape.notes) == self.noted:
+            return
+        self.noted = len(replay.tape.notes)
         places = set(replay.tape.notes) if replay.hook is not None else set()
         if replay.targets is not None:
             places |= replay.targets

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.primitive import public
-from tapegrad.rules.arithmetic import maximum, mul
+from tapegrad.rules.arithmetic import mul
 from tapegrad.rules.exponential import exp, log
 from tapegrad.rules.losses import NN, REDUCTIONS, reduce_, reduction_of
 from tapegrad.rules.selection import where
@@ -65,7 +65,7 @@ def poisson_nll_loss(
     kind = reduction_of(reduction, size_average, reduce)
     losses = exp(input) - target * input if log_input else input - target * log(input + eps)
     if full:
-        count = maximum(target, 1)
+        count = target.clamp(min=1)
         stirling = count * log(count) - count + 0.5 * (log(count) + LOG_2PI)
         losses = losses + where(target > 1, stirling, 0.0)
     return reduce_(losses, kind)

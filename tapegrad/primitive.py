@@ -93,6 +93,10 @@ class Primitive:
         "view",
     )
 
+    #: The rules with their arguments resolved, and the saved fields that each reads.
+    bound: tuple[BoundRule | None, ...]
+    saves: tuple[frozenset[int], ...]
+
     #: Set by the recording layer: ``apply(primitive, inputs, params) -> Tensor``.
     apply: Callable[[Primitive, tuple[Any, ...], tuple[Any, ...]], Any]
 
@@ -143,8 +147,6 @@ class Primitive:
         self.casts = casts
         #: ``joint(record, out_bar) -> shares`` where one call gives the shares of all inputs.
         self.joint = joint
-        self.bound = tuple(None if rule is None else BoundRule(self, rule) for rule in rules)
-        self.saves = tuple(frozenset() if b is None else b.saves for b in self.bound)
         #: The short recording path of an elementwise primitive, once the operators are made.
         self.fast: Callable[..., Any] | None = None
         #: By the set of inputs that have places, as bits: see `plan`.
@@ -155,6 +157,16 @@ class Primitive:
         self.is_output = name == "output"
         self.code = len(primitives)
         primitives.append(self)
+
+    def __getattr__(self, name: str) -> Any:
+        # Resolved at their first use: most programs use few of the primitives.
+        if name == "bound":
+            self.bound = tuple(None if r is None else BoundRule(self, r) for r in self.rules)
+        elif name == "saves":
+            self.saves = tuple(frozenset() if b is None else b.saves for b in self.bound)
+        else:
+            raise AttributeError(name)
+        return getattr(self, name)
 
     def __call__(self, *args: Any) -> Any:
         fast = self.fast

@@ -7,11 +7,10 @@ each adjoint is looked at.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
-import traceback
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from tapegrad.tape import INPUTS, PLACE, Record, arity, tape, unshared
 __all__ = ["detect_anomaly", "is_anomaly_check_nan_enabled", "is_anomaly_enabled"]
 __all__ += ["set_detect_anomaly"]
 
-_PACKAGE = str(Path(__file__).parents[1])
+_PACKAGE = os.path.dirname(os.path.dirname(__file__))
 
 
 class _Anomaly:
@@ -97,6 +96,8 @@ def _is_ours(filename: str) -> bool:
 
 
 def _note_stack(record: Record) -> Record:
+    import traceback  # which takes a while, and is wanted here only
+
     stack = traceback.StackSummary.extract(
         traceback.walk_stack(sys._getframe(1)), lookup_lines=False
     )
@@ -129,6 +130,8 @@ def _report(name: str, notes: dict[str, Any]) -> str:
 
 def _formatted(stack: Any) -> str:
     """The user's frames of a stack, as in a traceback."""
+    import traceback
+
     frames = [frame for frame in stack if not _is_ours(frame.filename)]
     return "".join(traceback.StackSummary.from_list(frames).format())
 

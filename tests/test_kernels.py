@@ -352,6 +352,9 @@ STRUCTURAL = {
     "reductions.mean_all_x": (lambda x: x.mean(), [(3, 4)]),
     "shape.reshape_x": (lambda x: (x * 1).reshape(4, 3) * 1, [(3, 4)]),
     "linalg.vector_matrix_y": (lambda x, y: x @ y, [(3,), (3, 4)]),
+    "linalg.mm_x": (lambda x, y: x @ y, [(2, 3), (3, 4)]),
+    "linalg.mm_y": (lambda x, y: x @ y, [(2, 3), (3, 4)]),
+    "indexing.basic_x": (lambda x: x[:, None, -1] * x[::2, ..., 1:4].sum(), [(3, 4)]),
     "losses.bce_logits_x": (
         lambda x, y: tapegrad.nn.functional.binary_cross_entropy_with_logits(x, y),
         [(3, 4), (3, 4)],
@@ -382,8 +385,8 @@ def test_structural_kernel_is_the_rule(name, dtype, reduction):
 
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
-    # The last input is the one that the kernel serves, but for the targets of losses.
-    wanted = 0 if name.startswith("losses") else len(arrays) - 1
+    # The last input is the one that the kernel serves, but for targets and the left factor.
+    wanted = 0 if name in ("losses.bce_logits_x", "linalg.mm_x") else len(arrays) - 1
 
     def build(*leaves):
         inputs = [x.detach() if i != wanted else x for i, x in enumerate(leaves)]
@@ -430,3 +433,44 @@ def test_leaves_get_their_gradients_from_the_loop():
     assert double.grad.tolist() == [1, 1]
     assert double.grad.dtype == tapegrad.float64
     assert x.grad._array.flags.owndata
+
+
+INDICES = [
+    (slice(1, 3),), (1,), (-1,), (slice(None), 2), (..., 1), (None, 0, slice(None, None, 2)),
+    (slice(0, 0),), (slice(2, 1),), (slice(-2, None), slice(1, -1)), (slice(None), None, slice(3)),
+    (0, 1), (..., None), (0, ..., 1),
+]  # fmt: skip
+
+
+@native_only
+@pytest.mark.parametrize("index", INDICES, ids=str)
+@pytest.mark.parametrize("shape", [(4, 5), (3, 4, 2), (2, 3, 2, 2)], ids=str)
+def test_parts_natively(shape, index):
+    def build(x):
+        y = x * 2
+        return (y[index] * 3).sum() + (y[index].exp()).sum()
+
+    assert_same(both_ways(build, [np.random.default_rng(0).standard_normal(shape)]))
+
+
+SPREADS = [
+    ((4, 5), (5,)), ((4, 5), (4, 1)), ((4, 5), (1, 5)), ((4, 5), ()), ((2, 3, 4), (3, 4)),
+    ((2, 3, 4), (2, 1, 1)), ((2, 3, 4), (2, 3, 1)), ((2, 3, 4), (3, 1)), ((2, 3, 4), (1, 1, 4)),
+    ((4, 1), (1, 5)), ((1,), (3,)), ((0, 5), (5,)), ((4, 5), (1, 1)), ((1, 5), (5,)), ((), ()),
+    ((200, 3), (3,)), ((3, 300), (3, 1)),
+]  # fmt: skip
+
+
+@native_only
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shapes", SPREADS, ids=str)
+def test_broadcast_inputs_natively(shapes, dtype):
+    def build(x, y):
+        z = (x * 2) * (y * 1)
+        return z / y - tapegrad.maximum(x, y) + y
+
+    rng = np.random.default_rng(0)
+    arrays = [np.asarray(rng.uniform(0.5, 2, shape), dtype) for shape in shapes]
+    for a, b in zip(*both_ways(build, arrays), strict=True):
+        rtol = 1e-5 if dtype == np.float32 else 1e-12
+        np.testing.assert_allclose(a, b, rtol, rtol)

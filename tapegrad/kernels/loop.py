@@ -19,6 +19,7 @@ import sys
 from typing import Any
 
 from numba import carray, types
+from numba.extending import register_jitable
 
 from tapegrad.kernels.adjoint import ARITY
 from tapegrad.kernels.cache import KernelCache
@@ -55,6 +56,7 @@ from tapegrad.kernels.native import (
     tuple_set,
     tuple_size,
 )
+from tapegrad.kernels.spreading import COLUMN, FULL, ONE, OTHER, ROW, form_of, sum_into
 
 __all__ = ["compile_loop"]
 
@@ -75,22 +77,34 @@ DONE, YIELD, PYTHON, NEW_LEAF, NEW_KERNEL = range(5)
     LEAF_COUNT,  # rows in use
     SPECS,  # address: for each spec its size, dtype (-1: not one for kernels)
     KERNELS,  # address: for each primitive, input and dtype a kernel (0: not compiled, -1: none)
-    STRUCTURAL,  # address: for each primitive whether its kernels read the record themselves
+    TOOLS,  # address of what structural kernels use
+    STRUCTURAL,  # address: for each primitive 0: kernels of rules, 1: structural ones, -1: none
     STOPS,  # address of the descending serials that Python wants to handle, and a last 0
     STOP,  # position in the stops
     RETAIN,  # keep saved values
     LATEST,  # records older than this may have saved what was changed since
     ROOT,  # id of the array that is the first record's adjoint (it counts as pending), or 0
+    SPEC_LIST,  # id of the list of specs, and the offset of their shapes
+    SHAPE,
     SHARED,  # address of the fields of `layout`, if the loop may give leaves gradients; or 0
     ARGUMENT,  # of the reason it stopped: a leaf's place; or a kernel's position
-) = range(20)
-FIELDS = 20
+) = range(23)
+FIELDS = 23
 
 IN_PYTHON = 1
+
+#: Rows of singles that are added up one by one.
+LONG_SUM = 64
 
 #: Elements, plus RECORD_WORK for each record, that are some 5 ms of work.
 BUDGET_ELEMENTS = 200_000
 RECORD_WORK = 40
+
+
+@register_jitable(inline="always")
+def shape_of(state: Any, spec: Any) -> Any:
+    """The shape of a spec, a tuple."""
+    return load64(list_get(state[SPEC_LIST], spec) + state[SHAPE])
 
 
 def _loop(state_address: int) -> int:
@@ -138,8 +152,8 @@ def _loop(state_address: int) -> int:
             or stops[state[STOP]] == serial
             or serial < state[LATEST]
             or dtype < 0
+            or structural < 0
             or arity > ARITY
-            or (structural == 0 and tuple_get(record, 3) != none)
             or tuple_get(record, size - 1) == state[RELEASED]
             or (state[RETAIN] == 0 and load32(record) != 1)
         ):
@@ -147,6 +161,31 @@ def _loop(state_address: int) -> int:
         n = specs[2 * spec]
         itemsize = 4 if dtype == 0 else 8
         # First see that all is there, so that Python can take over before anything has been done.
+        form_0 = form_1 = form_2 = types.int64(FULL)
+        rows = types.int64(1)
+        mixed = tuple_get(record, 3)
+        if structural == 0 and mixed != none:
+            known = n > 0
+            shape = shape_of(state, spec)
+            for i in range(arity):
+                number = as_int(tuple_get(mixed, i))
+                form, split = form_of(shape, shape_of(state, number))
+                if form in (ROW, COLUMN):
+                    known = known and (rows == 1 or rows == split)
+                    rows = split
+                # Long sums of singles are Python's, which adds them as doubles.
+                long = form == ROW and dtype == 0 and split > LONG_SUM
+                if form == OTHER or long or specs[2 * number + 1] != dtype:
+                    known = False
+                if i == 0:
+                    form_0 = form
+                elif i == 1:
+                    form_1 = form
+                else:
+                    form_2 = form
+            if not known:
+                return PYTHON
+        inner = n // rows
         row = 2 * ARITY * code + dtype
         for i in range(arity):
             target = types.int64(-1)
@@ -159,7 +198,9 @@ def _loop(state_address: int) -> int:
                     return NEW_KERNEL
                 if kernel == -1:
                     return PYTHON
-                if structural != 0 and call_structural(kernel, (record, 0, 0, 0, 0, 0)) == 0:
+                if structural != 0 and (
+                    call_structural(kernel, (record, 0, 0, 0, 0, 0, state[TOOLS])) == 0
+                ):
                     return PYTHON
                 place = as_int(object_)
                 if place < 0:
@@ -177,6 +218,8 @@ def _loop(state_address: int) -> int:
                         state[LEAF_COUNT] += 1
                     target = -2 - slot
                     m = leaf[SIZE]
+                    if leaf[BUFFER] == DEAD:
+                        target = types.int64(-1)
                 else:
                     # Serials are dense where nothing was swept: guess, else look downwards.
                     guess = index - (serial - place)
@@ -203,7 +246,7 @@ def _loop(state_address: int) -> int:
                         target = low
                     if adjoints[target] == IN_PYTHON:
                         return PYTHON
-                    if structural != 0:
+                    if structural != 0 or mixed != none:
                         of_target = as_int(tuple_get(list_get(records, target), 2))
                         m = specs[2 * of_target]
                         if specs[2 * of_target + 1] != dtype:
@@ -218,6 +261,8 @@ def _loop(state_address: int) -> int:
                 target_2 = target
                 size_2 = m
         data_0 = data_1 = data_2 = data_out = types.int64(0)
+        next_0 = next_1 = next_2 = types.int64(0)  # from row to row
+        next_out = inner * itemsize
         stride_0 = stride_1 = stride_2 = stride_out = types.int64(0)
         ready = True
         for j in range(0 if structural != 0 else arity + 1):
@@ -242,18 +287,24 @@ def _loop(state_address: int) -> int:
                 stride = load64(strides + 8 * last)
             elif n == 1:
                 stride = itemsize
+            form = types.int64(FULL)
+            if j < arity:
+                form = form_0 if j == 0 else form_1 if j == 1 else form_2
+            step = inner * stride
+            if form in (ROW, ONE):
+                step = types.int64(0)
+            elif form == COLUMN:
+                step = stride
+            if form in (COLUMN, ONE):
+                stride = types.int64(0)
             if j == arity:
-                data_out = data
-                stride_out = stride
+                data_out, stride_out, next_out = data, stride, step
             elif j == 0:
-                data_0 = data
-                stride_0 = stride
+                data_0, stride_0, next_0 = data, stride, step
             elif j == 1:
-                data_1 = data
-                stride_1 = stride
+                data_1, stride_1, next_1 = data, stride, step
             else:
-                data_2 = data
-                stride_2 = stride
+                data_2, stride_2, next_2 = data, stride, step
         if not ready:
             return PYTHON
         for i in range(arity):
@@ -278,14 +329,33 @@ def _loop(state_address: int) -> int:
                     leaf[FILLED] = 1
                     add = types.int64(0)
             if structural != 0:
-                call_structural(kernels[row + 2 * i], (record, out_bar, n, buffer, m, add))
+                call_structural(
+                    kernels[row + 2 * i], (record, out_bar, n, buffer, m, add, state[TOOLS])
+                )
                 state[BUDGET] -= m
             else:
-                call(
-                    kernels[row + 2 * i],
-                    (n, add, out_bar, buffer, data_0, data_1, data_2, data_out,
-                     stride_0, stride_1, stride_2, stride_out),
-                )  # fmt: skip
+                form = form_0 if i == 0 else form_1 if i == 1 else form_2
+                summed = form in (COLUMN, ONE)
+                to = allocate(max(n * itemsize, 8)) if summed else buffer
+                for k in range(rows):
+                    to_row = to if form == ROW else to + k * inner * itemsize
+                    adds = types.int64(0)
+                    if not summed:
+                        adds = add if form == FULL or k == 0 else types.int64(1)
+                    call(
+                        kernels[row + 2 * i],
+                        (inner, adds, out_bar + k * inner * itemsize, to_row,
+                         data_0 + k * next_0, data_1 + k * next_1, data_2 + k * next_2,
+                         data_out + k * next_out, stride_0, stride_1, stride_2, stride_out),
+                    )  # fmt: skip
+                if form == ONE:
+                    sum_into(state[TOOLS], dtype, buffer, add, to, n)
+                elif form == COLUMN:
+                    for k in range(rows):
+                        start = to + k * inner * itemsize
+                        sum_into(state[TOOLS], dtype, buffer + k * itemsize, add, start, inner)
+                if summed:
+                    release(to)
         release(out_bar)
         adjoints[index] = 0
         state[PENDING] -= 1
@@ -308,7 +378,7 @@ def _loop(state_address: int) -> int:
 def compile_loop() -> Any:
     """The compiled loop, from the cache where it is there."""
     module = sys.modules[__name__]
-    names = ("native", "layout", "leaves")
+    names = ("native", "layout", "leaves", "spreading")
     parts = [module, *(sys.modules[f"tapegrad.kernels.{name}"] for name in names)]
     source = "".join(map(inspect.getsource, parts))
     cache = KernelCache("loop", hashlib.sha256(source.encode()).digest())

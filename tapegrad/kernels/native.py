@@ -61,6 +61,8 @@ dict_size = types.ExternalFunction("PyDict_Size", I64(I64))
 thread_identity = types.ExternalFunction("PyThread_get_thread_ident", I64())
 as_object = types.ExternalFunction("PyLong_FromLongLong", I64(I64))
 weakly_held = types.ExternalFunction("PyWeakref_GetObject", I64(I64))
+slice_unpack = types.ExternalFunction("PySlice_Unpack", types.int32(I64, I64, I64, I64))
+slice_adjust = types.ExternalFunction("PySlice_AdjustIndices", I64(I64, I64, I64, I64))
 error_matches = types.ExternalFunction("PyErr_ExceptionMatches", types.int32(I64))
 clear_error = types.ExternalFunction("PyErr_Clear", types.void())
 next_of = types.ExternalFunction("PyIter_Next", I64(I64))
@@ -184,6 +186,25 @@ def call_ufunc_loop(
 
 
 @intrinsic
+def call_gufunc_loop(
+    typingctx: Any, function: Any, data: Any, sizes: Any, arrays: Any, strides: Any
+) -> Any:
+    """Run the inner loop of a generalised ufunc, with its outer and its core dimensions."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        given = [
+            _stacked(builder, [builder.extract_value(values[k], i) for i in range(len(part))])
+            for k, part in ((3, arrays), (2, sizes), (4, strides))
+        ]
+        kind = ir.FunctionType(ir.VoidType(), [_I64] * 4)
+        builder.call(builder.inttoptr(values[0], kind.as_pointer()), [*given, values[1]])
+        return context.get_dummy_value()
+
+    whole = [types.UniTuple(I64, len(part)) for part in (sizes, arrays, strides)]
+    return types.void(I64, I64, *whole), generate
+
+
+@intrinsic
 def call_new_array(typingctx: Any, function: Any, arguments: Any) -> Any:
     """NumPy's ``PyArray_NewFromDescr``, at an address: a new array, or 0 with an exception."""
 
@@ -223,9 +244,9 @@ def call_structural(typingctx: Any, function: Any, arguments: Any) -> Any:
     """Call the structural kernel at an address with a tuple of integers."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        kind = ir.FunctionType(_I64, [_I64] * 6)
+        kind = ir.FunctionType(_I64, [_I64] * 7)
         pointer = builder.inttoptr(values[0], kind.as_pointer())
-        return builder.call(pointer, [builder.extract_value(values[1], i) for i in range(6)])
+        return builder.call(pointer, [builder.extract_value(values[1], i) for i in range(7)])
 
     return I64(I64, arguments), generate
 
@@ -267,6 +288,21 @@ def _like(zero: Any, value: Any) -> Any:
         return np.float64(value)
 
     return single if zero == types.float32 else double
+
+
+def size_of(zero: Any) -> Any:
+    """The bytes of a number of a real type."""
+    raise NotImplementedError("for compiled code only")
+
+
+@overload(size_of, inline="always")
+def _size_of(zero: Any) -> Any:
+    size = 4 if zero == types.float32 else 8
+
+    def constant(zero: Any) -> Any:
+        return size
+
+    return constant
 
 
 @overload(select)

@@ -10,8 +10,8 @@ import numpy as np
 
 from tapegrad.kernels import layout, leaves, loop
 from tapegrad.kernels.adjoint import ARITY, DTYPES, adjoint_kernel
-from tapegrad.kernels.native import probe
-from tapegrad.kernels.structural import kernel_of, structural_kernel
+from tapegrad.kernels.native import offset_of, probe
+from tapegrad.kernels.structural import kernel_of, structural_kernel, tools
 from tapegrad.kernels.sweep import native_sweep
 from tapegrad.primitive import primitives
 from tapegrad.replay import Replay, added
@@ -53,6 +53,7 @@ class _Compiled:
         self.addresses = np.zeros(0, np.int64)
         self.structural = np.zeros(0, np.int64)
         self.specs = np.zeros(0, np.int64)
+        self.tools = tools()
         #: The addresses of these tables, and that of `layout`'s once there is one.
         self.at: tuple[int, int, int] = (0, 0, 0)
         self.shared = 0
@@ -75,12 +76,8 @@ class _Compiled:
         structural = np.zeros(len(primitives), np.int64)
         structural[:known] = self.structural
         for code, primitive in enumerate(primitives[known:], known):
-            # Two kinds of structural primitives: those with kernels, and those without any.
-            structural[code] = any(
-                kernel_of(primitive, i) is not None for i in range(primitive.arity)
-            )
-            if not primitive.native and not structural[code]:
-                grown[2 * ARITY * code : 2 * ARITY * (code + 1)] = -1
+            own = any(kernel_of(primitive, i) is not None for i in range(primitive.arity))
+            structural[code] = 0 if primitive.native else 1 if own else -1
         self.addresses, self.structural = grown, structural
         new = [x for spec in specs[self.specs.size // 2 :] for x in (spec.size, _dtype_code(spec))]
         self.specs = np.concatenate([self.specs, np.array(new, np.int64)])
@@ -156,6 +153,9 @@ class _NativeWalk:
         state[loop.RELEASED] = id(RELEASED)
         state[loop.ADJOINTS] = self.table.ctypes.data
         state[loop.STOPS] = self.stops.ctypes.data
+        state[loop.SPEC_LIST] = id(specs)
+        state[loop.SHAPE] = offset_of(Spec, "shape")
+        state[loop.TOOLS] = compiled().tools.ctypes.data
         self._set_leaf_table()
 
     def start(self, replay: Replay, index: int) -> None:

@@ -1,9 +1,9 @@
 """Adjoint kernels of structural primitives: beside their rules, for small arrays in the loop.
 
 A kernel has the name of the rule that it stands beside. It gets the record, the adjoint of the
-result and its number of elements n, and the buffer of the input's adjoint and its number of
-elements m, and stores or adds the input's share. Called without a buffer (0) it says whether it
-can. A test holds each to its rule.
+result and its number of elements n, the buffer of the input's adjoint and its number of elements
+m, and the addresses of NumPy's inner loops (`TOOLS`), and stores or adds the input's share. Called
+without a buffer (0) it says whether it can. A test holds each to its rule.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import numba
 import numpy as np
 from numba import carray, types
+from numba.cpython.unsafe.tuple import tuple_setitem as tuple_set_item
 from numba.extending import register_jitable
 
 from tapegrad.kernels.adjoint import DTYPES
@@ -22,28 +23,55 @@ from tapegrad.kernels.cache import KernelCache, fingerprint
 from tapegrad.kernels.native import (
     C_CONTIGUOUS,
     DATA,
+    DIMENSIONS,
     FLAGS,
+    STRIDES,
+    TYPE,
+    allocate,
     as_int,
+    call_gufunc_loop,
     compile_native,
     like,
     load32,
     load64,
     pointer_to,
+    release,
+    size_of,
+    slice_adjust,
+    slice_unpack,
     tuple_get,
+    tuple_size,
+    ufunc_loop,
+    vector,
 )
 from tapegrad.primitive import Primitive
 
-__all__ = ["KERNELS", "STRUCTURAL", "kernel_of", "structural_kernel"]
+__all__ = ["KERNELS", "STRUCTURAL", "kernel_of", "structural_kernel", "tools"]
 
-STRUCTURAL = types.int64(*[types.int64] * 6)
+STRUCTURAL = types.int64(*[types.int64] * 7)
+
+#: The inner loops whose addresses and data kernels are given, before the ids of some types.
+TOOLS = ((np.matmul, "ff->f"), (np.matmul, "dd->d"), (np.add, "ff->f"), (np.add, "dd->d"))
+TOOL_FIELDS = 12
+#: Where the loops of ``add`` and the ids of types begin.
+ADD, KINDS = 4, 8
+
+
+def tools() -> np.ndarray:
+    """What kernels find at ``tools``: the loops of `TOOLS`, slice, int, None and Ellipsis."""
+    loops = [x for ufunc, kinds in TOOLS for x in ufunc_loop(ufunc, kinds) or (0, 0)]
+    return np.array([*loops, *map(id, (slice, int, None, type(...)))], np.int64)
+
 
 _SOURCE = """\
-def {name}(record, out_bar, n, x_bar, m, add):
-    return kernel(real(0), record, out_bar, n, x_bar, m, add)
+def {name}(record, out_bar, n, x_bar, m, add, tools):
+    return kernel(real(0), record, out_bar, n, x_bar, m, add, tools)
 """
 
 
-def sum_all_x(zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any) -> Any:
+def sum_all_x(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
     if x_bar != 0:
         share = carray(pointer_to(out_bar, zero), 1)[0]
         x = carray(pointer_to(x_bar, zero), m)
@@ -52,7 +80,9 @@ def sum_all_x(zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, 
     return 1
 
 
-def mean_all_x(zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any) -> Any:
+def mean_all_x(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
     if x_bar != 0:
         share = like(zero, carray(pointer_to(out_bar, zero), 1)[0] / m) if m > 0 else zero
         x = carray(pointer_to(x_bar, zero), m)
@@ -61,7 +91,9 @@ def mean_all_x(zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any,
     return 1
 
 
-def reshape_x(zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any) -> Any:
+def reshape_x(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
     if x_bar != 0:
         bar = carray(pointer_to(out_bar, zero), m)
         x = carray(pointer_to(x_bar, zero), m)
@@ -71,7 +103,7 @@ def reshape_x(zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, 
 
 
 def vector_matrix_y(
-    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
 ) -> Any:
     x_array = tuple_get(record, 6)
     possible = load32(x_array + FLAGS) & C_CONTIGUOUS != 0
@@ -86,7 +118,9 @@ def vector_matrix_y(
     return 1 if possible else 0
 
 
-def bce_logits_x(zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any) -> Any:
+def bce_logits_x(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
     x_array = tuple_get(record, 6)
     y_array = tuple_get(record, 7)
     possible = load32(x_array + FLAGS) & load32(y_array + FLAGS) & C_CONTIGUOUS != 0
@@ -106,6 +140,136 @@ def bce_logits_x(zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: An
     return 1 if possible else 0
 
 
+@register_jitable(inline="always")
+def product(
+    zero: Any, tools: Any, to: Any, add: Any, sizes: Any, x: Any, x_strides: Any, y: Any,
+    y_strides: Any,
+) -> None:  # fmt: skip
+    """NumPy's matrix product of x (rows, inner) and y (inner, columns), stored or added."""
+    loops = carray(pointer_to(tools, types.int64(1)), TOOL_FIELDS)
+    itemsize = types.int64(size_of(zero))
+    first = 0 if itemsize == 4 else 2
+    rows, inner, columns = sizes
+    outer = types.int64(0)  # steps of the outer dimension, of which there is one
+    out = to
+    if add:
+        out = allocate(rows * columns * itemsize)
+    call_gufunc_loop(
+        loops[first],
+        loops[first + 1],
+        (types.int64(1), rows, inner, columns),
+        (x, y, out),
+        (outer, outer, outer, x_strides[0], x_strides[1], y_strides[0], y_strides[1],
+         columns * itemsize, itemsize),
+    )  # fmt: skip
+    if add:
+        share = carray(pointer_to(out, zero), rows * columns)
+        gathered = carray(pointer_to(to, zero), rows * columns)
+        for i in range(rows * columns):
+            gathered[i] += share[i]
+        release(out)
+
+
+def mm_x(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
+    # x_bar (rows, inner) = out_bar (rows, columns) @ y.T
+    if x_bar != 0:
+        y = tuple_get(record, 7)
+        shape, strides = load64(y + DIMENSIONS), load64(y + STRIDES)
+        inner, columns = load64(shape), load64(shape + 8)
+        itemsize = types.int64(size_of(zero))
+        if m > 0:
+            product(
+                zero, tools, x_bar, add, (m // inner, columns, inner),
+                out_bar, (columns * itemsize, itemsize),
+                load64(y + DATA), (load64(strides + 8), load64(strides)),
+            )  # fmt: skip
+    return 1
+
+
+def mm_y(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
+    # y_bar (inner, columns) = x.T @ out_bar (rows, columns)
+    if x_bar != 0:
+        x = tuple_get(record, 6)
+        shape, strides = load64(x + DIMENSIONS), load64(x + STRIDES)
+        rows, inner = load64(shape), load64(shape + 8)
+        itemsize = types.int64(size_of(zero))
+        if m > 0:
+            columns = m // inner
+            product(
+                zero, tools, x_bar, add, (inner, rows, columns),
+                load64(x + DATA), (load64(strides + 8), load64(strides)),
+                out_bar, (columns * itemsize, itemsize),
+            )  # fmt: skip
+    return 1
+
+
+def basic_x(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
+    # The part that the index takes of x has the result's adjoint, the rest has none.
+    params = tuple_get(record, 3)
+    index = tuple_get(params, 0)
+    shape = tuple_get(params, tuple_size(params) - 1)
+    ndim = tuple_size(shape)
+    loops = carray(pointer_to(tools, types.int64(1)), TOOL_FIELDS)
+    slice_type, int_type, none = loops[KINDS], loops[KINDS + 1], loops[KINDS + 2]
+    possible = ndim <= 3 and load64(index + TYPE) == load64(shape + TYPE)
+    # Up to three dimensions of x: the first element, the step and the number of elements of each.
+    starts = (types.int64(0), types.int64(0), types.int64(0))
+    steps = (types.int64(1), types.int64(1), types.int64(1))
+    counts = (types.int64(1), types.int64(1), types.int64(1))
+    sizes = (types.int64(1), types.int64(1), types.int64(1))
+    found = types.int64(0)
+    total = types.int64(1)
+    if possible:
+        for k in range(ndim):
+            sizes = tuple_set_item(sizes, k, as_int(tuple_get(shape, k)))
+            counts = tuple_set_item(counts, k, as_int(tuple_get(shape, k)))
+        room = vector()
+        for k in range(tuple_size(index)):
+            item = tuple_get(index, k)
+            kind = load64(item + TYPE)
+            if item == none:
+                continue
+            if found >= ndim or (kind != slice_type and kind != int_type):
+                # An ellipsis at the end leaves the other dimensions as they are.
+                possible = possible and k == tuple_size(index) - 1 and kind == loops[KINDS + 3]
+                break
+            size = as_int(tuple_get(shape, found))
+            if kind == int_type:
+                at = as_int(item)
+                starts = tuple_set_item(starts, found, at + size if at < 0 else at)
+                counts = tuple_set_item(counts, found, types.int64(1))
+            else:
+                slice_unpack(item, room, room + 8, room + 16)
+                count = slice_adjust(size, room, room + 8, load64(room + 16))
+                starts = tuple_set_item(starts, found, load64(room))
+                steps = tuple_set_item(steps, found, load64(room + 16))
+                counts = tuple_set_item(counts, found, count)
+            found += 1
+        total = counts[0] * counts[1] * counts[2]
+    possible = possible and (x_bar == 0 or total == n)
+    if possible and x_bar != 0:
+        bar = carray(pointer_to(out_bar, zero), n)
+        x = carray(pointer_to(x_bar, zero), m)
+        if not add:
+            for i in range(m):
+                x[i] = zero
+        at = 0
+        for i in range(counts[0]):
+            for j in range(counts[1]):
+                row = (starts[0] + i * steps[0]) * sizes[1] + starts[1] + j * steps[1]
+                row = row * sizes[2] + starts[2]
+                for k in range(counts[2]):
+                    x[row + k * steps[2]] += bar[at]
+                    at += 1
+    return 1 if possible else 0
+
+
 #: The kernels of rules, by the rules' modules and names.
 KERNELS: dict[str, Callable[..., Any]] = {
     "reductions.sum_all_x": sum_all_x,
@@ -113,6 +277,9 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "shape.reshape_x": reshape_x,
     "linalg.vector_matrix_y": vector_matrix_y,
     "losses.bce_logits_x": bce_logits_x,
+    "linalg.mm_x": mm_x,
+    "linalg.mm_y": mm_y,
+    "indexing.basic_x": basic_x,
 }
 
 

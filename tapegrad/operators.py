@@ -23,7 +23,7 @@ from tapegrad.primitive import Primitive, by_ufunc, operators, primitives
 from tapegrad.recording import apply, mark_view
 from tapegrad.replay import native
 from tapegrad.shortpaths import binary, short_paths, unary
-from tapegrad.tensor import Tensor
+from tapegrad.tensor import Tensor, View
 
 __all__ = ["functions", "modules", "namespaces"]
 
@@ -157,7 +157,7 @@ def _install_native() -> None:
     from tapegrad.kernels.methods import NativeOperators
     from tapegrad.kernels.run import compiled
 
-    native_operators = NativeOperators(Tensor, compiled().share(Tensor, mark_view))
+    native_operators = NativeOperators(Tensor, compiled().share(Tensor, View, mark_view))
     _alive.append(native_operators)
     numbers = {}
     for function, path in short_paths.items():

@@ -1,7 +1,7 @@
 """`recording.apply` for structural primitives, natively: what stands around the forward function.
 
-The forward function itself is Python's and NumPy's. Whatever isn't usual (a view or another special
-Tensor among the inputs, several outputs, inference mode, an exception) is left to `apply`.
+The forward function itself is Python's and NumPy's. Whatever isn't usual (a view whose base has
+moved on, several outputs, inference mode, an exception) is left to `apply`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ from tapegrad.kernels.layout import (
     SHARED_FIELDS,
     SPEC_OF,
     SPEC_SLOT,
-    SPECIAL_SLOT,
     SPECS,
     SWEEP,
     TENSOR,
@@ -77,6 +76,7 @@ from tapegrad.kernels.native import (
     untrack,
     vector,
 )
+from tapegrad.kernels.views import is_settled
 from tapegrad.spec import SMALL_BYTES
 from tapegrad.tape import SWEEP_BYTES
 
@@ -119,7 +119,7 @@ def _apply(fields: int, self: int, args: int, count: int, names: int) -> int:
                 ready = False
                 break
             spec = load64(x + shared[SPEC_SLOT])
-            if load64(spec + shared[SPECIAL_SLOT]) == true:
+            if not is_settled(shared, x):
                 ready = False
                 break
             if load64(x + shared[PLACE_SLOT]) != none:
@@ -263,7 +263,7 @@ def _apply(fields: int, self: int, args: int, count: int, names: int) -> int:
 def compile_apply() -> Any:
     """The compiled function, from the cache where it is there."""
     module = sys.modules[__name__]
-    names = ("native", "layout")
+    names = ("native", "layout", "views")
     parts = [module, *(sys.modules[f"tapegrad.kernels.{name}"] for name in names)]
     source = "".join(map(inspect.getsource, parts))
     cache = KernelCache("apply", hashlib.sha256(source.encode()).digest())

@@ -33,8 +33,13 @@ __all__ = ["SHARED_FIELDS", "make_shared"]
     SPEC_SLOT,
     PLACE_SLOT,
     GRAD_SLOT,
+    EXTRA_SLOT,
+    ROOT_SLOT,  # offsets in a View
+    ROOT_PLACE_SLOT,
     SHORT_SLOT,  # offsets in a Spec
     SPECIAL_SLOT,
+    INFERENCE_SLOT,
+    DETACHED_SLOT,
     NUMBER_SLOT,
     CONSTANTS_SLOT,
     SHAPE_SLOT,
@@ -58,8 +63,8 @@ __all__ = ["SHARED_FIELDS", "make_shared"]
     MARK_VIEW,
     BYTES,  # kept by records since the last sweep, of arrays that are not small
     NEW_ARRAY,  # address of PyArray_NewFromDescr
-) = range(39)
-SHARED_FIELDS = 39
+) = range(44)
+SHARED_FIELDS = 44
 
 #: The number of PyArray_NewFromDescr in NumPy's table of functions.
 NEW_FROM_DESCR = 94
@@ -67,8 +72,8 @@ NEW_FROM_DESCR = 94
 _kept: list[Any] = []  # what is known by its address only
 
 
-def make_shared(kind: Any, mark_view: Callable[..., None]) -> np.ndarray:
-    """The table, for Tensors of the type ``kind``. It lives as long as the process.
+def make_shared(kind: Any, view_kind: Any, mark_view: Callable[..., None]) -> np.ndarray:
+    """The table, for Tensors and views of these types. It lives as long as the process.
 
     ``mark_view(out, primitive, base, params)`` makes a Tensor a view.
     """
@@ -78,11 +83,15 @@ def make_shared(kind: Any, mark_view: Callable[..., None]) -> np.ndarray:
     things = (kind, float, int, *errors, np.ndarray, None, True, np.dtype("f"), np.dtype("d"))
     fields[TENSOR : TENSOR + len(things)] = [id(thing) for thing in things]
     for first, owner, slots in (
-        (ARRAY_SLOT, kind, ("_array", "_spec", "_place", "_grad")),
+        (ARRAY_SLOT, kind, ("_array", "_spec", "_place", "_grad", "_extra")),
+        (ROOT_SLOT, view_kind, ("root", "root_place")),
         (
             SHORT_SLOT,
             Spec,
-            ("short", "special", "number", "constants", "shape", "nbytes", "differentiable"),
+            (
+                *("short", "special", "inference", "detached"),
+                *("number", "constants", "shape", "nbytes", "differentiable"),
+            ),
         ),
         (USUAL_SLOT, Primitive, ("usual", "forward", "code", "plans", "view")),
     ):

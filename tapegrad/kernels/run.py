@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -59,9 +58,9 @@ class _Compiled:
         self.shared = 0
         self._retired: list[np.ndarray] = []  # a walk may still read them
 
-    def share(self, kind: type, mark_view: Callable[..., None]) -> np.ndarray:
-        """The table of `layout`."""
-        shared = layout.make_shared(kind, mark_view)
+    def share(self, *known: Any) -> np.ndarray:
+        """The table of `layout`, made of what `layout.make_shared` takes."""
+        shared = layout.make_shared(*known)
         self.shared = shared.ctypes.data
         return shared
 

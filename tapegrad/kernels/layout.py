@@ -29,6 +29,7 @@ __all__ = ["SHARED_FIELDS", "make_shared"]
     TRUE,
     DESCR_32,  # ids of dtypes
     DESCR_64,
+    DESCR_BOOL,
     ARRAY_SLOT,  # offsets in a Tensor
     SPEC_SLOT,
     PLACE_SLOT,
@@ -40,6 +41,7 @@ __all__ = ["SHARED_FIELDS", "make_shared"]
     SHAPE_SLOT,
     NBYTES_SLOT,
     DIFFERENTIABLE_SLOT,
+    AS_BOOL_SLOT,
     USUAL_SLOT,  # offsets in a Primitive
     FORWARD_SLOT,
     CODE_SLOT,
@@ -58,8 +60,8 @@ __all__ = ["SHARED_FIELDS", "make_shared"]
     MARK_VIEW,
     BYTES,  # kept by records since the last sweep, of arrays that are not small
     NEW_ARRAY,  # address of PyArray_NewFromDescr
-) = range(39)
-SHARED_FIELDS = 39
+) = range(41)
+SHARED_FIELDS = 41
 
 #: The number of PyArray_NewFromDescr in NumPy's table of functions.
 NEW_FROM_DESCR = 94
@@ -75,14 +77,18 @@ def make_shared(kind: Any, mark_view: Callable[..., None]) -> np.ndarray:
     fields = np.zeros(SHARED_FIELDS, np.int64)
     counter, sweep = tape.next_serial.__self__, tape.sweep  # type: ignore[attr-defined]
     errors = (FloatingPointError, RuntimeWarning)
-    things = (kind, float, int, *errors, np.ndarray, None, True, np.dtype("f"), np.dtype("d"))
+    dtypes = map(np.dtype, "fd?")
+    things = (kind, float, int, *errors, np.ndarray, None, True, *dtypes)
     fields[TENSOR : TENSOR + len(things)] = [id(thing) for thing in things]
     for first, owner, slots in (
         (ARRAY_SLOT, kind, ("_array", "_spec", "_place", "_grad")),
         (
             SHORT_SLOT,
             Spec,
-            ("short", "special", "number", "constants", "shape", "nbytes", "differentiable"),
+            (
+                *("short", "special", "number", "constants", "shape", "nbytes"),
+                *("differentiable", "as_bool"),
+            ),
         ),
         (USUAL_SLOT, Primitive, ("usual", "forward", "code", "plans", "view")),
     ):

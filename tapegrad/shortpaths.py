@@ -136,9 +136,13 @@ def binary(
         def long_path(input: Any, other: Any) -> Any:
             inputs = (other, input) if reflected else (input, other)
             if type(input) is Tensor:
-                _note_bool(input._spec)
-                if type(other) is Tensor:
+                spec = input._spec
+                _note_bool(spec)
+                kind = type(other)
+                if kind is Tensor:
                     return elementwise_apply(primitive, inputs)
+                if (kind is float or kind is int) and spec.short and other not in spec.constants:
+                    spec.constant(other)
             return unusual(primitive, inputs)
 
         if reflected:

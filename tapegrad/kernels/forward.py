@@ -45,6 +45,7 @@ from tapegrad.kernels.layout import (
     SWEEP,
     TENSOR,
     TRUE,
+    ZERO,
 )
 from tapegrad.kernels.native import (
     ALIGNED,
@@ -152,10 +153,12 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
             ready = ready and load64(y_array + DESCR) == descr
         elif op[NUMBERS] != 0 and (kind == shared[FLOAT] or kind == shared[INT]):
             y_array = dict_get(load64(spec + shared[CONSTANTS_SLOT]), y)
-            # A number that isn't kept: Python keeps it, or it is made an array each time.
+            # A number that isn't kept: Python keeps it, or (as 0) it is made an array each time.
             number = y_array == 0
             kept = dict_size(load64(spec + shared[CONSTANTS_SLOT]))
-            ready = not number or (kind == shared[FLOAT] and kept >= CONSTANTS)
+            ready = not number or y == shared[ZERO]
+            if number and kind == shared[FLOAT]:
+                ready = kept >= CONSTANTS or as_float(y) == 0
         else:
             ready = False
     itemsize = types.int64(4 if descr == shared[DESCR_32] else 8)

@@ -27,6 +27,7 @@ __all__ = ["SHARED_FIELDS", "make_shared"]
     NDARRAY,
     NONE,
     TRUE,
+    ZERO,
     DESCR_32,  # ids of dtypes
     DESCR_64,
     DESCR_BOOL,
@@ -60,8 +61,8 @@ __all__ = ["SHARED_FIELDS", "make_shared"]
     MARK_VIEW,
     BYTES,  # kept by records since the last sweep, of arrays that are not small
     NEW_ARRAY,  # address of PyArray_NewFromDescr
-) = range(41)
-SHARED_FIELDS = 41
+) = range(42)
+SHARED_FIELDS = 42
 
 #: The number of PyArray_NewFromDescr in NumPy's table of functions.
 NEW_FROM_DESCR = 94
@@ -78,7 +79,7 @@ def make_shared(kind: Any, mark_view: Callable[..., None]) -> np.ndarray:
     counter, sweep = tape.next_serial.__self__, tape.sweep  # type: ignore[attr-defined]
     errors = (FloatingPointError, RuntimeWarning)
     dtypes = map(np.dtype, "fd?")
-    things = (kind, float, int, *errors, np.ndarray, None, True, *dtypes)
+    things = (kind, float, int, *errors, np.ndarray, None, True, 0, *dtypes)
     fields[TENSOR : TENSOR + len(things)] = [id(thing) for thing in things]
     for first, owner, slots in (
         (ARRAY_SLOT, kind, ("_array", "_spec", "_place", "_grad")),

@@ -20,12 +20,14 @@ from tapegrad.modes import modes, switch
 from tapegrad.operands import as_function, as_operator
 from tapegrad.primitive import Primitive
 from tapegrad.recording import elementwise_apply
+from tapegrad.spec import Spec, spec_for
 from tapegrad.tape import tape
 from tapegrad.tensor import Tensor
 
 __all__ = ["ShortPath", "binary", "short_paths", "unary"]
 
 new = Tensor.__new__
+BOOL = np.dtype(bool)
 _append = tape.records.append
 _next_serial = tape.next_serial
 
@@ -102,6 +104,8 @@ def unary(primitive: Primitive) -> Callable[[Any], Any]:
                 if serial > switch.limit:
                     tape.sweep()
                 return out
+            if not recorded:
+                _note_bool(spec)
             return recording.apply(primitive, (input,))
         return as_function(primitive, (input,))
 
@@ -131,11 +135,19 @@ def binary(
         # Such as comparisons, whose results are bools.
         def long_path(input: Any, other: Any) -> Any:
             inputs = (other, input) if reflected else (input, other)
-            if type(input) is Tensor and type(other) is Tensor:
-                return elementwise_apply(primitive, inputs)
+            if type(input) is Tensor:
+                spec = input._spec
+                _note_bool(spec)
+                kind = type(other)
+                if kind is Tensor:
+                    return elementwise_apply(primitive, inputs)
+                if (kind is float or kind is int) and spec.short and other not in spec.constants:
+                    spec.constant(other)
             return unusual(primitive, inputs)
 
-        return long_path
+        if reflected:
+            return long_path
+        return _of_two(primitive, long_path, numbers=numbers)
     forward = primitive.forward
     forward_scalar = _for_scalars(forward)
     code = primitive.code
@@ -200,17 +212,8 @@ def binary(
                 return recording.apply(primitive, (input, other))
         return unusual(primitive, (input, other))
 
-    run: Callable[[Any, Any], Any] = short
-
-    def op(input: Any, other: Any) -> Any:
-        return run(input, other)
-
-    def become(function: Callable[[Any, Any], Any]) -> None:
-        nonlocal run
-        run = function
-
     if reflected is None:
-        return _noted(op, ShortPath(primitive, short, become, numbers=numbers))
+        return _of_two(primitive, short, numbers=numbers)
     number_first, code_number_first = reflected, reflected.code
 
     def reflected_short(input: Any, other: Any) -> Any:
@@ -244,8 +247,28 @@ def binary(
                 return out
         return unusual(primitive if type(other) is Tensor else number_first, (other, input))
 
-    run = reflected_short
-    return _noted(op, ShortPath(number_first, reflected_short, become, swapped=True))
+    return _of_two(number_first, reflected_short, swapped=True)
+
+
+def _note_bool(spec: Spec) -> None:
+    """Let machine code find the spec of bools that go with a Tensor's."""
+    if spec.as_bool is None:
+        spec.as_bool = spec_for(spec.shape, BOOL)
+
+
+def _of_two(
+    primitive: Primitive, short: Callable[[Any, Any], Any], **options: bool
+) -> Callable[[Any, Any], Any]:
+    run = short
+
+    def op(input: Any, other: Any) -> Any:
+        return run(input, other)
+
+    def become(function: Callable[[Any, Any], Any]) -> None:
+        nonlocal run
+        run = function
+
+    return _noted(op, ShortPath(primitive, short, become, **options))
 
 
 def _noted(op: Callable[..., Any], path: ShortPath) -> Callable[..., Any]:

@@ -33,6 +33,7 @@ class Spec:
 
     __slots__ = (
         "_as_inference",
+        "as_bool",
         "as_special",
         "constants",
         "detached",
@@ -68,6 +69,8 @@ class Spec:
         #: moved.
         self.special = special
         self.as_special: Spec = self
+        #: That of a comparison's result, once there was one.
+        self.as_bool: Spec | None = None
         #: Marks Tensors that were made in inference mode, which are special as well.
         self.inference = inference
         self._as_inference = self if inference else None

@@ -27,12 +27,18 @@ pytestmark = pytest.mark.skipif(
     not replay.load_native(), reason="the native loop can't be used here"
 )
 
+
+def has_native(primitive):
+    results = "fd" if any(primitive.bound) else "??"
+    kinds = [c * primitive.arity + "->" + r for c, r in zip("fd", results, strict=True)]
+    return all(ufunc_loop(primitive.forward, k) for k in kinds)
+
+
 #: The short paths that have machine code, by name.
 PATHS = {
     f"{path.primitive.name}{'_swapped' * path.swapped}{i}": (function, path)
     for i, (function, path) in enumerate(short_paths.items())
-    if all(ufunc_loop(path.primitive.forward, c * path.primitive.arity + "->" + c) for c in "fd")
-    if path.swapped or None not in path.primitive.bound
+    if has_native(path.primitive)
 }
 
 
@@ -291,6 +297,21 @@ def test_the_tape_is_swept_by_count_and_by_bytes():
         big * big
     assert tape.stats().saved_bytes < 2 * (64 << 20)
     assert switch.limit > tape.records[-1][0]
+
+
+@pytest.mark.parametrize("function", [tg.isnan, tg.gt, tg.Tensor.__lt__])
+def test_comparisons_run_natively(function, monkeypatch):
+    operands = [tg.tensor([1.0, np.nan, 3.0], requires_grad=True)] * (
+        1 + (function is not tg.isnan)
+    )
+    expected = function(*operands)
+    assert expected._spec.dtype == bool
+    monkeypatch.setattr("tapegrad.recording.elementwise_apply", None)
+    monkeypatch.setattr("tapegrad.shortpaths.elementwise_apply", None)
+    out = function(*operands)
+    assert out._spec is expected._spec
+    assert not out.requires_grad
+    assert out.tolist() == expected.tolist()
 
 
 def test_second_order_goes_through_them():

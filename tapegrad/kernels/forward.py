@@ -21,10 +21,12 @@ from numba import carray, types
 from tapegrad.kernels.cache import KernelCache
 from tapegrad.kernels.layout import (
     ARRAY_SLOT,
+    AS_BOOL_SLOT,
     BYTES,
     CONSTANTS_SLOT,
     DESCR_32,
     DESCR_64,
+    DESCR_BOOL,
     FLOAT,
     INT,
     LIMIT,
@@ -43,6 +45,7 @@ from tapegrad.kernels.layout import (
     SWEEP,
     TENSOR,
     TRUE,
+    ZERO,
 )
 from tapegrad.kernels.native import (
     ALIGNED,
@@ -92,6 +95,9 @@ __all__ = ["compile_forward"]
     CODE,  # id of the primitive's number
     SWAPPED,  # the method's own Tensor is the operand on the right
     NUMBERS,  # the other operand may be a number
+    RULED,  # there is a derivative for the own Tensor
+    RULED_OTHER,
+    AS_BOOL,  # the result is one of bools, and no record is made
     LOOP_32,  # address of the ufunc's inner loop for float32
     DATA_32,  # what that loop is given
     LOOP_64,
@@ -102,8 +108,8 @@ __all__ = ["compile_forward"]
     SAVES_X_FOR_Y,
     SAVES_Y_FOR_Y,
     SAVES_OUT_FOR_Y,
-) = range(16)
-OPERATOR_FIELDS = 16
+) = range(19)
+OPERATOR_FIELDS = 19
 
 
 def _forward(operator: int, self: int, args: int, count: int, names: int) -> int:
@@ -147,10 +153,12 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
             ready = ready and load64(y_array + DESCR) == descr
         elif op[NUMBERS] != 0 and (kind == shared[FLOAT] or kind == shared[INT]):
             y_array = dict_get(load64(spec + shared[CONSTANTS_SLOT]), y)
-            # A number that isn't kept: Python keeps it, or it is made an array each time.
+            # A number that isn't kept: Python keeps it, or (as 0) it is made an array each time.
             number = y_array == 0
             kept = dict_size(load64(spec + shared[CONSTANTS_SLOT]))
-            ready = not number or (kind == shared[FLOAT] and kept >= CONSTANTS)
+            ready = not number or y == shared[ZERO]
+            if number and kind == shared[FLOAT]:
+                ready = kept >= CONSTANTS or as_float(y) == 0
         else:
             ready = False
     itemsize = types.int64(4 if descr == shared[DESCR_32] else 8)
@@ -173,6 +181,16 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
             else:
                 flags &= y_flags | C_CONTIGUOUS
         ready = flags & ALIGNED != 0 and (ndim == 1 or flags & C_CONTIGUOUS != 0)
+    out_spec = spec
+    out_descr = descr
+    if ready and op[AS_BOOL] != 0:
+        out_spec = load64(spec + shared[AS_BOOL_SLOT])
+        out_descr = shared[DESCR_BOOL]
+        ready = out_spec != none  # or Python makes it
+    if op[RULED] == 0:
+        x_place = none
+    if op[RULED_OTHER] == 0:
+        y_place = none
     if not ready:
         if self == 0:
             return call_object(op[FALLBACK], args, count, names)
@@ -183,7 +201,7 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
     incref(x_array)
     incref(x_place)
     incref(y_place)
-    incref(spec)
+    incref(out_spec)
     if number:
         incref(descr)
         y_array = call_new_array(shared[NEW_ARRAY], (shared[NDARRAY], descr, 0, 0, 0, 0, 0, 0))
@@ -195,12 +213,14 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
             carray(pointer_to(load64(y_array + DATA), types.float64(0)), 1)[0] = as_float(y)
     elif arity == 2:
         incref(y_array)
-    incref(descr)
+    incref(out_descr)
+    dimensions = load64(x_array + DIMENSIONS)
     array = call_new_array(
-        shared[NEW_ARRAY], (shared[NDARRAY], descr, ndim, load64(x_array + DIMENSIONS), 0, 0, 0, 0)
+        shared[NEW_ARRAY], (shared[NDARRAY], out_descr, ndim, dimensions, 0, 0, 0, 0)
     )
     if array == 0:
         return 0
+    out_size = types.int64(1) if op[AS_BOOL] != 0 else itemsize
     if op[SWAPPED]:
         x_array, y_array = y_array, x_array
         x_place, y_place = y_place, x_place
@@ -210,16 +230,16 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
     x_data = load64(x_array + DATA)
     data = load64(array + DATA)
     if arity == 1:
-        call_ufunc_loop(loop, closure, n, (x_data, data), (x_stride, itemsize))
+        call_ufunc_loop(loop, closure, n, (x_data, data), (x_stride, out_size))
     else:
         y_data = load64(y_array + DATA)
-        call_ufunc_loop(loop, closure, n, (x_data, y_data, data), (x_stride, y_stride, itemsize))
+        call_ufunc_loop(loop, closure, n, (x_data, y_data, data), (x_stride, y_stride, out_size))
 
     out = new_object(shared[TENSOR], 0)
     if out == 0:
         return 0
     store64(out + shared[ARRAY_SLOT], array)
-    store64(out + shared[SPEC_SLOT], spec)
+    store64(out + shared[SPEC_SLOT], out_spec)
     for_x = recording and x_place != none
     for_y = recording and y_place != none
     if not (for_x or for_y):

@@ -27,8 +27,10 @@ __all__ = ["SHARED_FIELDS", "make_shared"]
     NDARRAY,
     NONE,
     TRUE,
+    ZERO,
     DESCR_32,  # ids of dtypes
     DESCR_64,
+    DESCR_BOOL,
     ARRAY_SLOT,  # offsets in a Tensor
     SPEC_SLOT,
     PLACE_SLOT,
@@ -45,6 +47,7 @@ __all__ = ["SHARED_FIELDS", "make_shared"]
     SHAPE_SLOT,
     NBYTES_SLOT,
     DIFFERENTIABLE_SLOT,
+    AS_BOOL_SLOT,
     USUAL_SLOT,  # offsets in a Primitive
     FORWARD_SLOT,
     CODE_SLOT,
@@ -63,8 +66,8 @@ __all__ = ["SHARED_FIELDS", "make_shared"]
     MARK_VIEW,
     BYTES,  # kept by records since the last sweep, of arrays that are not small
     NEW_ARRAY,  # address of PyArray_NewFromDescr
-) = range(44)
-SHARED_FIELDS = 44
+) = range(47)
+SHARED_FIELDS = 47
 
 #: The number of PyArray_NewFromDescr in NumPy's table of functions.
 NEW_FROM_DESCR = 94
@@ -80,7 +83,8 @@ def make_shared(kind: Any, view_kind: Any, mark_view: Callable[..., None]) -> np
     fields = np.zeros(SHARED_FIELDS, np.int64)
     counter, sweep = tape.next_serial.__self__, tape.sweep  # type: ignore[attr-defined]
     errors = (FloatingPointError, RuntimeWarning)
-    things = (kind, float, int, *errors, np.ndarray, None, True, np.dtype("f"), np.dtype("d"))
+    dtypes = map(np.dtype, "fd?")
+    things = (kind, float, int, *errors, np.ndarray, None, True, 0, *dtypes)
     fields[TENSOR : TENSOR + len(things)] = [id(thing) for thing in things]
     for first, owner, slots in (
         (ARRAY_SLOT, kind, ("_array", "_spec", "_place", "_grad", "_extra")),
@@ -90,7 +94,7 @@ def make_shared(kind: Any, view_kind: Any, mark_view: Callable[..., None]) -> np
             Spec,
             (
                 *("short", "special", "inference", "detached"),
-                *("number", "constants", "shape", "nbytes", "differentiable"),
+                *("number", "constants", "shape", "nbytes", "differentiable", "as_bool"),
             ),
         ),
         (USUAL_SLOT, Primitive, ("usual", "forward", "code", "plans", "view")),

@@ -74,11 +74,11 @@ class NativeOperators:
         self, primitive: Primitive, short: Callable[..., Any], swapped: bool, numbers: bool
     ) -> int | None:
         """Note an operator, as a `shortpaths.ShortPath` describes it; None if it has no loops."""
-        if None in primitive.bound and not swapped:
-            return None  # it is recorded for some operands only
+        as_bool = not any(primitive.bound)
         loops: list[int] = []
         for kind in "fd":
-            loop = ufunc_loop(primitive.forward, kind * primitive.arity + "->" + kind)
+            kinds = kind * primitive.arity + "->" + ("?" if as_bool else kind)
+            loop = ufunc_loop(primitive.forward, kinds)
             if loop is None:
                 return None
             loops += loop
@@ -89,6 +89,10 @@ class NativeOperators:
         fields[forward.CODE] = id(primitive.code)
         fields[forward.SWAPPED] = swapped
         fields[forward.NUMBERS] = numbers
+        ruled = [rule is not None for rule in primitive.bound]
+        fields[forward.RULED] = ruled[swapped]
+        fields[forward.RULED_OTHER] = not swapped and ruled[-1]
+        fields[forward.AS_BOOL] = as_bool
         fields[forward.LOOP_32 : forward.LOOP_32 + 4] = loops
         out = primitive.arity  # the number of the result among what a rule may save
         for i, saves in enumerate(primitive.saves):

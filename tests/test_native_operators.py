@@ -123,6 +123,48 @@ def test_native_operator_is_the_short_path(name, dtype, layout):
                 assert_same(function, native, [operands[0], number])
 
 
+MIXED = [
+    (lambda a: a, lambda b: b[:1]), (lambda a: a, lambda b: b[:, :1]),
+    (lambda a: a, lambda b: b[0]),
+    (lambda a: a[:, :1], lambda b: b[:1]), (lambda a: a[0, 0], lambda b: b),
+    (lambda a: a.T, lambda b: b), (lambda a: a[:, ::2], lambda b: b[:, :1]),
+    (lambda a: a[:, 1:3], lambda b: b[:, :2]), (lambda a: a[:, 1:3], lambda b: b[0, :2]),
+    (lambda a: a[:, 1:3], lambda b: b[0, 0]), (lambda a: a[None], lambda b: b),
+    (lambda a: a[1:3].T, lambda b: b[1:3].T), (lambda a: a.expand(2, 4, 4), lambda b: b),
+    (lambda a: a[:1].expand(4, 4), lambda b: b), (lambda a: a[:, :1].expand(4, 4), lambda b: b),
+    (lambda a: a[0:0], lambda b: b[:1]), (lambda a: a[..., None], lambda b: b[:, None]),
+    (lambda a: a[:, None], lambda b: b[0]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("needs", [(False, True), (True, False), (True, True), (False, False)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("parts", MIXED)
+@pytest.mark.parametrize("name", ["add", "mul", "div", "gt", "maximum"])
+def test_views_and_broadcast_operands(name, parts, dtype, needs):
+    function, native = both(next(n for n in PATHS if n.strip("0123456789") == name))
+    rng = np.random.default_rng(0)
+    leaves = [tg.from_numpy(np.asarray(rng.uniform(1, 2, (4, 4)), dtype)) for _ in range(2)]
+    for x, need in zip(leaves, needs, strict=True):
+        x.requires_grad_(need)
+    operands = [part(x) for part, x in zip(parts, leaves, strict=True)]
+    if name != "gt" or not any(needs):
+        assert_same(function, native, operands)
+    expected = np.asarray(function(*operands)._array)
+    result = native(*operands)
+    assert result._array.strides == expected.strides or result.numel() < 2
+    assert result.requires_grad == function(*operands).requires_grad
+
+
+def test_a_view_whose_base_moved_is_derived_again():
+    x = tg.ones(4, requires_grad=True)
+    base = x * 1
+    view = base[1:]
+    base.mul_(3)
+    (view * view).sum().backward()
+    assert x.grad.tolist() == [0, 18, 18, 18]
+
+
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 5e-324, 1e300, -1e300, 0.5, 2.0]
 
 

@@ -4,9 +4,9 @@
                     of one spec (or a Tensor and a number) and appends the record
 
 What it does is what those functions do, step by step, through CPython's C API; in every other case
-(another type, spec or mode, memory that isn't contiguous) it calls them. One function is compiled,
-and cached like every kernel; a method of it is a trampoline of three instructions that adds the
-address of the operator's own fields.
+(another type, dtype or mode, shapes or strides that aren't rows) it calls them. One function is
+compiled, and cached like every kernel; a method of it is a trampoline of three instructions that
+adds the address of the operator's own fields.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from tapegrad.kernels.layout import (
     DESCR_32,
     DESCR_64,
     DESCR_BOOL,
+    DETACHED_SLOT,
     FLOAT,
     INT,
     LIMIT,
@@ -39,6 +40,7 @@ from tapegrad.kernels.layout import (
     PLAIN,
     RECORDS,
     SERIALS,
+    SHAPE_SLOT,
     SHARED_FIELDS,
     SHORT_SLOT,
     SPEC_SLOT,
@@ -48,14 +50,10 @@ from tapegrad.kernels.layout import (
     ZERO,
 )
 from tapegrad.kernels.native import (
-    ALIGNED,
-    C_CONTIGUOUS,
     DATA,
     DESCR,
     DIMENSIONS,
-    FLAGS,
     NDIM,
-    STRIDES,
     TYPE,
     as_float,
     as_int,
@@ -82,6 +80,8 @@ from tapegrad.kernels.native import (
     tuple_size,
     untrack,
 )
+from tapegrad.kernels.spreading import FULL, ONE, OTHER, form_of, split_rows, steps_of
+from tapegrad.kernels.views import is_settled
 from tapegrad.spec import CONSTANTS, SMALL_BYTES
 from tapegrad.tape import SWEEP_BYTES
 
@@ -135,52 +135,60 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
         x = self if self != 0 else load64(args)
         ready = load64(x + TYPE) == shared[TENSOR]
     if ready:
-        spec = load64(x + shared[SPEC_SLOT])
+        ready = is_settled(shared, x)
+        spec = load64(load64(x + shared[SPEC_SLOT]) + shared[DETACHED_SLOT])
         x_array = load64(x + shared[ARRAY_SLOT])
         x_place = load64(x + shared[PLACE_SLOT])
         descr = load64(x_array + DESCR)
-        ready = load64(spec + shared[SHORT_SLOT]) == shared[TRUE] and (
-            descr == shared[DESCR_32] or descr == shared[DESCR_64]
-        )
+        ready = ready and load64(spec + shared[SHORT_SLOT]) == shared[TRUE]
+        ready = ready and (descr == shared[DESCR_32] or descr == shared[DESCR_64])
+    x_spec = y_spec = spec
+    largest = x_array  # has the shape of the result
     number = False  # whether y is one of which no array is kept
+    x_form = y_form = types.int64(FULL)
+    rows = types.int64(1)
     if ready and arity == 2:
         y = load64(args + 8 * (1 - own))
         kind = load64(y + TYPE)
         if kind == shared[TENSOR]:
-            ready = load64(y + shared[SPEC_SLOT]) == spec and op[SWAPPED] == 0
+            ready = is_settled(shared, y) and op[SWAPPED] == 0
+            y_spec = load64(load64(y + shared[SPEC_SLOT]) + shared[DETACHED_SLOT])
             y_array = load64(y + shared[ARRAY_SLOT])
             y_place = load64(y + shared[PLACE_SLOT])
             ready = ready and load64(y_array + DESCR) == descr
+            if y_spec != x_spec:
+                x_shape = load64(x_spec + shared[SHAPE_SLOT])
+                y_shape = load64(y_spec + shared[SHAPE_SLOT])
+                y_form, rows = form_of(x_shape, y_shape)
+                if y_form == OTHER:
+                    y_form = types.int64(FULL)
+                    x_form, rows = form_of(y_shape, x_shape)
+                    spec, largest = y_spec, y_array
+                ready = ready and x_form != OTHER
+                ready = ready and load64(y_spec + shared[SHORT_SLOT]) == shared[TRUE]
         elif op[NUMBERS] != 0 and (kind == shared[FLOAT] or kind == shared[INT]):
             y_array = dict_get(load64(spec + shared[CONSTANTS_SLOT]), y)
             # A number that isn't kept: Python keeps it, or (as 0) it is made an array each time.
             number = y_array == 0
             kept = dict_size(load64(spec + shared[CONSTANTS_SLOT]))
-            ready = not number or y == shared[ZERO]
+            ready = ready and (not number or y == shared[ZERO])
             if number and kind == shared[FLOAT]:
                 ready = kept >= CONSTANTS or as_float(y) == 0
+            y_form = types.int64(ONE)
         else:
             ready = False
     itemsize = types.int64(4 if descr == shared[DESCR_32] else 8)
     n = types.int64(1)
-    ndim = x_stride = y_stride = types.int64(0)
+    ndim = dimensions = types.int64(0)
     if ready:
-        # Vectors may have any stride, arrays of more dimensions are one run of memory.
-        ndim = load32(x_array + NDIM)
-        dimensions = load64(x_array + DIMENSIONS)
+        ndim = load32(largest + NDIM)
+        dimensions = load64(largest + DIMENSIONS)
         for i in range(ndim):
             n *= load64(dimensions + 8 * i)
-        flags = load32(x_array + FLAGS)
-        if ndim > 0:
-            x_stride = load64(load64(x_array + STRIDES)) if ndim == 1 else itemsize
+        rows = split_rows(x_array, x_form, rows)
         if y_array != 0:
-            y_flags = load32(y_array + FLAGS)
-            if load32(y_array + NDIM) > 0:
-                y_stride = load64(load64(y_array + STRIDES)) if ndim == 1 else itemsize
-                flags &= y_flags
-            else:
-                flags &= y_flags | C_CONTIGUOUS
-        ready = flags & ALIGNED != 0 and (ndim == 1 or flags & C_CONTIGUOUS != 0)
+            rows = split_rows(y_array, y_form, rows)
+        ready = rows > 0
     out_spec = spec
     out_descr = descr
     if ready and op[AS_BOOL] != 0:
@@ -214,9 +222,9 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
     elif arity == 2:
         incref(y_array)
     incref(out_descr)
-    dimensions = load64(x_array + DIMENSIONS)
     array = call_new_array(
-        shared[NEW_ARRAY], (shared[NDARRAY], out_descr, ndim, dimensions, 0, 0, 0, 0)
+        shared[NEW_ARRAY],
+        (shared[NDARRAY], out_descr, ndim, load64(largest + DIMENSIONS), 0, 0, 0, 0),
     )
     if array == 0:
         return 0
@@ -224,16 +232,23 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
     if op[SWAPPED]:
         x_array, y_array = y_array, x_array
         x_place, y_place = y_place, x_place
-        x_stride, y_stride = y_stride, x_stride
+        x_form, y_form = y_form, x_form
     loop = op[LOOP_32] if itemsize == 4 else op[LOOP_64]
     closure = op[DATA_32] if itemsize == 4 else op[DATA_64]
+    inner = n // rows
     x_data = load64(x_array + DATA)
+    x_row, x_step = steps_of(x_array, x_form, inner, itemsize)
     data = load64(array + DATA)
     if arity == 1:
-        call_ufunc_loop(loop, closure, n, (x_data, data), (x_stride, out_size))
+        for k in range(rows):
+            row = (x_data + k * x_row, data + k * inner * out_size)
+            call_ufunc_loop(loop, closure, inner, row, (x_step, out_size))
     else:
         y_data = load64(y_array + DATA)
-        call_ufunc_loop(loop, closure, n, (x_data, y_data, data), (x_stride, y_stride, out_size))
+        y_row, y_step = steps_of(y_array, y_form, inner, itemsize)
+        for k in range(rows):
+            rows_of = (x_data + k * x_row, y_data + k * y_row, data + k * inner * out_size)
+            call_ufunc_loop(loop, closure, inner, rows_of, (x_step, y_step, out_size))
 
     out = new_object(shared[TENSOR], 0)
     if out == 0:
@@ -259,7 +274,13 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
     tuple_set(record, 0, serial)
     tuple_set(record, 1, held(op[CODE]))
     tuple_set(record, 2, held(load64(spec + shared[NUMBER_SLOT])))
-    tuple_set(record, 3, held(none))
+    if x_spec != y_spec:
+        mixed = tuple_new(2)
+        tuple_set(mixed, 0, held(load64(x_spec + shared[NUMBER_SLOT])))
+        tuple_set(mixed, 1, held(load64(y_spec + shared[NUMBER_SLOT])))
+        tuple_set(record, 3, mixed)
+    else:
+        tuple_set(record, 3, held(none))
     tuple_set(record, 4, x_place)
     if (for_x and op[SAVES_X_FOR_X]) or (for_y and op[SAVES_X_FOR_Y]):
         tuple_set(record, 4 + arity, x_array)
@@ -300,8 +321,8 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
 def compile_forward() -> Any:
     """The compiled function, from the cache where it is there."""
     module = sys.modules[__name__]
-    native = sys.modules["tapegrad.kernels.native"]
-    layout = sys.modules["tapegrad.kernels.layout"]
-    source = "".join(map(inspect.getsource, (module, native, layout)))
+    names = ("native", "layout", "spreading", "views")
+    parts = [module, *(sys.modules[f"tapegrad.kernels.{name}"] for name in names)]
+    source = "".join(map(inspect.getsource, parts))
     cache = KernelCache("forward", hashlib.sha256(source.encode()).digest())
     return compile_native(_forward, types.int64(*[types.int64] * 5), cache)

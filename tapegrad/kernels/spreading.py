@@ -1,4 +1,4 @@
-"""Elementwise records whose inputs were broadcast, in the native loop.
+"""Operands that are broadcast or strided, in machine code: as rows of elements.
 
 The result is seen as rows of ``inner`` elements. An input has all of them (FULL), one row for all
 (ROW, such as a bias), one element for each row (COLUMN, such as a mean that kept its dimension), or
@@ -13,21 +13,30 @@ from numba import carray, types
 from numba.extending import register_jitable
 
 from tapegrad.kernels.native import (
+    ALIGNED,
+    C_CONTIGUOUS,
+    DIMENSIONS,
+    FLAGS,
+    NDIM,
+    STRIDES,
     as_int,
     call_ufunc_loop,
     copy_bytes,
+    load32,
+    load64,
     pointer_to,
     tuple_get,
     tuple_size,
 )
 from tapegrad.kernels.structural import ADD, TOOL_FIELDS
 
-__all__ = ["COLUMN", "FULL", "ONE", "OTHER", "ROW", "form_of", "sum_into"]
+__all__ = ["COLUMN", "FULL", "ONE", "OTHER", "ROW", "form_of"]
+__all__ += ["split_rows", "steps_of", "sum_into"]
 
 FULL, ROW, COLUMN, ONE, OTHER = range(5)
 
 
-@register_jitable(inline="always")
+@register_jitable
 def form_of(out_shape: Any, shape: Any) -> Any:
     """The form of an input's shape under the result's, and how many rows it makes."""
     ndim = tuple_size(out_shape)
@@ -37,19 +46,23 @@ def form_of(out_shape: Any, shape: Any) -> Any:
     kept = types.int64(1)
     spread = types.int64(1)
     row = column = False
+    fits = lead >= 0
     for k in range(ndim):
         n = as_int(tuple_get(out_shape, k))
-        if n != 1:
-            same = k >= lead and as_int(tuple_get(shape, k - lead)) == n
-            if same:
-                row = row or spread > 1
-                kept *= n
-            else:
-                column = column or kept > 1
-                spread *= n
+        m = as_int(tuple_get(shape, k - lead)) if fits and k >= lead else types.int64(1)
+        if m != n and m != 1:
+            fits = False
+        elif n != 1 and m == n:
+            row = row or spread > 1
+            kept *= n
+        elif n != 1:
+            column = column or kept > 1
+            spread *= n
     form = types.int64(OTHER)
     rows = types.int64(1)
-    if spread == 1:
+    if not fits:
+        pass
+    elif spread == 1:
         form = types.int64(FULL)
     elif kept == 1:
         form = types.int64(ONE)
@@ -62,7 +75,7 @@ def form_of(out_shape: Any, shape: Any) -> Any:
     return form, rows
 
 
-@register_jitable(inline="always")
+@register_jitable
 def sum_into(tools: Any, dtype: Any, to: Any, add: Any, source: Any, n: Any) -> None:
     """Store or add the sum of n > 0 numbers, as NumPy adds them up: pairwise after the first."""
     loops = carray(pointer_to(tools, types.int64(1)), TOOL_FIELDS)
@@ -74,3 +87,48 @@ def sum_into(tools: Any, dtype: Any, to: Any, add: Any, source: Any, n: Any) -> 
     rest = source + done * step
     still = types.int64(0)
     call_ufunc_loop(loops[first], loops[first + 1], n - done, (to, rest, to), (still, step, still))
+
+
+@register_jitable
+def split_rows(array: Any, form: Any, rows: Any) -> Any:
+    """In how many rows an operand is to be seen, given how many another wants (1: any); 0: none.
+
+    A matrix whose rows stand apart in memory, such as a slice of another, fixes their number.
+    """
+    flags = load32(array + FLAGS)
+    found = rows
+    if flags & ALIGNED == 0:
+        found = types.int64(0)
+    elif load32(array + NDIM) > 1 and flags & C_CONTIGUOUS == 0:
+        own = load64(load64(array + DIMENSIONS))
+        strides = load64(array + STRIDES)
+        inner = load64(strides + 8)
+        # NumPy would lay out the result otherwise where the first dimension isn't the slow one.
+        possible = form == FULL and load32(array + NDIM) == 2
+        possible = possible and inner > 0 and load64(strides) > inner
+        possible = possible and (rows == 1 or rows == own)
+        found = own if possible else types.int64(0)
+    return found
+
+
+@register_jitable
+def steps_of(array: Any, form: Any, inner: Any, itemsize: Any) -> Any:
+    """The bytes from row to row of an operand, and from element to element."""
+    ndim = load32(array + NDIM)
+    strides = load64(array + STRIDES)
+    step = itemsize
+    if ndim == 1:
+        step = load64(strides)
+    row = inner * step
+    if ndim == 2 and load32(array + FLAGS) & C_CONTIGUOUS == 0:
+        row = load64(strides)
+        step = load64(strides + 8)
+    if form == COLUMN:
+        row = itemsize
+        step = types.int64(0)
+    elif form == ROW:
+        row = types.int64(0)
+    elif form == ONE:
+        row = types.int64(0)
+        step = types.int64(0)
+    return row, step

@@ -21,7 +21,7 @@ from tapegrad.kernels.native import load64
 __all__ = ["is_settled"]
 
 
-@register_jitable(inline="always")
+@register_jitable
 def is_settled(shared: Any, tensor: Any) -> Any:
     """Whether a Tensor's place is the one that it has: see `tensor.place_of`."""
     spec = load64(tensor + shared[SPEC_SLOT])

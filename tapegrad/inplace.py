@@ -8,7 +8,6 @@ views of the root derive their places again when somebody asks.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +26,6 @@ __all__ = ["check_memory", "check_writable", "in_place", "refuse_several", "writ
 def in_place(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     """The in-place method of an operator: ``x.mul_(y)`` from ``mul``."""
 
-    @functools.wraps(function)
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         check_writable(self)
         source = self
@@ -41,6 +39,8 @@ def in_place(function: Callable[..., Any], name: str) -> Callable[..., Any]:
         write(self, result)
         return self
 
+    # Less than functools.wraps does: there are hundreds of methods to make at import.
+    method.__wrapped__ = function  # type: ignore[attr-defined]
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"`{function.__name__}`, in place. Returns the Tensor itself."
     return method

@@ -23,7 +23,6 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
 from math import inf, isfinite, prod
 from typing import Any, NamedTuple
 
@@ -49,8 +48,7 @@ __all__ = [
 # -- options ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class PrintOptions:
+class PrintOptions(NamedTuple):
     """The options of `set_printoptions`, which says what they mean."""
 
     precision: int = 4
@@ -92,12 +90,12 @@ def set_printoptions(
     options = _options
     if profile is not None:
         # As in torch a profile leaves sci_mode alone and a name that is unknown leaves all.
-        options = replace(_PROFILES.get(profile, options), sci_mode=options.sci_mode)
+        options = _PROFILES.get(profile, options)._replace(sci_mode=options.sci_mode)
     given: dict[str, Any] = {"threshold": threshold, "linewidth": linewidth}
     given |= {"precision": _natural("precision", precision)}
     given |= {"edgeitems": _natural("edgeitems", edgeitems)}
     given = {name: value for name, value in given.items() if value is not None}
-    _options = replace(options, **given, sci_mode=sci_mode)
+    _options = options._replace(**given, sci_mode=sci_mode)
 
 
 def _natural(name: str, value: Any) -> int | None:
@@ -114,7 +112,7 @@ def _natural(name: str, value: Any) -> int | None:
 
 def get_printoptions() -> dict[str, Any]:
     """The options in force, as keyword arguments for `set_printoptions`."""
-    return asdict(_options)
+    return _options._asdict()
 
 
 @contextmanager
@@ -204,8 +202,7 @@ def _edges(array: np.ndarray, edgeitems: int) -> np.ndarray:
 _PREFIX = "tensor("
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
+class _Layout(NamedTuple):
     """Puts strings in brackets, in lines that aren't too long."""
 
     strings: list[str]

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,8 +31,7 @@ _append = tape.records.append
 _next_serial = tape.next_serial
 
 
-@dataclass(frozen=True)
-class ShortPath:
+class ShortPath(NamedTuple):
     """What machine code has to know of a function to stand for it.
 
     ``swapped``: the method's own Tensor is the operand on the right; ``numbers``: the other operand

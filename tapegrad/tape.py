@@ -34,9 +34,8 @@ import weakref
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -319,8 +318,7 @@ class Tape:
         return f"<tape with {len(self.records)} records>"
 
 
-@dataclass(frozen=True)
-class TapeStats:
+class TapeStats(NamedTuple):
     """What `Tape.stats` tells.
 
     ``dead`` counts the records that nothing refers to, which the next sweep drops (those that only

@@ -299,3 +299,33 @@ def test_second_order_goes_through_them():
     (h,) = tg.autograd.grad(g.sum(), x)
     value = x.detach()
     np.testing.assert_allclose(h.numpy(), (2 * value.cos() - value * value.sin()).numpy())
+
+
+def test_a_thread_that_ended_under_no_grad_leaves_no_mode_behind():
+    x = tg.ones(3, requires_grad=True)
+    seen = []
+
+    def run(function):
+        thread = threading.Thread(target=function)
+        thread.start()
+        thread.join()
+
+    def record():  # the system may give this thread the identity of the one before
+        seen.append(switch.plain and (x * x).requires_grad and x.sum().requires_grad)
+
+    for _ in range(20):
+        run(lambda: tg.set_grad_enabled(False))
+        run(record)
+    assert all(seen)
+
+
+def test_a_view_whose_base_moved_on_keeps_its_history_under_no_grad():
+    x = tg.ones(4, requires_grad=True)
+    y = x * 1
+    view = y[:2]
+    y.mul_(2)
+    with tg.no_grad():
+        assert view.requires_grad
+        assert not (view * 1).requires_grad
+    view.sum().backward()
+    assert x.grad.tolist() == [2, 2, 0, 0]

@@ -398,10 +398,10 @@ def test_structural_kernel_is_the_rule(name, dtype, reduction):
         p
         for p in primitives
         for i in range(p.arity)
-        if code.structural[p.code]
+        if code.refresh().structural[p.code]
         if p.bound[i] is not None
         if f"{p.bound[i].rule.__module__.rpartition('.')[2]}.{p.bound[i].rule.__name__}" == name
-        if code.addresses[6 * p.code + 2 * i + (dtype == np.float64)] > 0
+        if code.refresh().addresses[6 * p.code + 2 * i + (dtype == np.float64)] > 0
     )
     assert primitive
     for a, b in zip(*results, strict=True):

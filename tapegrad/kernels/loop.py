@@ -26,8 +26,10 @@ from tapegrad.kernels.leaves import (
     BUFFER,
     COLUMNS,
     DEAD,
+    DTYPE,
     FILLED,
     PLACE,
+    SHAPE,
     SIZE,
     claim_leaf,
     give_gradients,
@@ -59,7 +61,7 @@ from tapegrad.kernels.native import (
 __all__ = ["compile_loop"]
 
 # What the loop returns: why it stopped.
-DONE, YIELD, PYTHON, NEW_LEAF, NEW_KERNEL = range(5)
+DONE, YIELD, PYTHON, NEW_LEAF, NEW_KERNEL, NO_MEMORY = range(6)
 
 # Fields of the state.
 (
@@ -73,7 +75,7 @@ DONE, YIELD, PYTHON, NEW_LEAF, NEW_KERNEL = range(5)
     LEAVES,  # address of the leaves' table, see `leaves`
     LEAF_MASK,  # number of its rows - 1
     LEAF_COUNT,  # rows in use
-    SPECS,  # address: for each spec its size, dtype (-1: not one for kernels)
+    SPECS,  # address: for each spec its size, dtype (-1: not one for kernels), id of the shape
     KERNELS,  # address: for each primitive, input and dtype a kernel (0: not compiled, -1: none)
     STRUCTURAL,  # address: for each primitive whether its kernels read the record themselves
     STOPS,  # address of the descending serials that Python wants to handle, and a last 0
@@ -111,8 +113,10 @@ def _loop(state_address: int) -> int:
     size_0 = size_1 = size_2 = types.int64(0)
     if state[ROOT] != 0:
         spec = as_int(tuple_get(list_get(records, index), 2))
-        nbytes = specs[2 * spec] * (4 if specs[2 * spec + 1] == 0 else 8)
+        nbytes = specs[3 * spec] * (4 if specs[3 * spec + 1] == 0 else 8)
         adjoints[index] = allocate(max(nbytes, 8))
+        if adjoints[index] == 0:
+            return NO_MEMORY
         copy_bytes(adjoints[index], load64(state[ROOT] + DATA), nbytes)
         state[ROOT] = 0
     while index >= 0 and state[PENDING] > 0:
@@ -125,13 +129,16 @@ def _loop(state_address: int) -> int:
             return YIELD
         record = list_get(records, index)
         serial = as_int(tuple_get(record, 0))
+        # Two threads can append in another order than they counted: it may be a step back.
+        while state[STOP] > 0 and stops[state[STOP] - 1] <= serial:
+            state[STOP] -= 1
         while stops[state[STOP]] > serial:
             state[STOP] += 1
         size = tuple_size(record)
         arity = (size - 5) // 2
         spec = as_int(tuple_get(record, 2))
         code = as_int(tuple_get(record, 1))
-        dtype = specs[2 * spec + 1]
+        dtype = specs[3 * spec + 1]
         structural = structurals[code]
         if (
             out_bar == IN_PYTHON
@@ -144,7 +151,8 @@ def _loop(state_address: int) -> int:
             or (state[RETAIN] == 0 and load32(record) != 1)
         ):
             return PYTHON
-        n = specs[2 * spec]
+        n = specs[3 * spec]
+        params = tuple_get(record, 3)
         itemsize = 4 if dtype == 0 else 8
         # First see that all is there, so that Python can take over before anything has been done.
         row = 2 * ARITY * code + dtype
@@ -161,6 +169,10 @@ def _loop(state_address: int) -> int:
                     return PYTHON
                 if structural != 0 and call_structural(kernel, (record, 0, 0, 0, 0, 0)) == 0:
                     return PYTHON
+                # What the input was when it was used: it may have been given other data since.
+                shape = specs[3 * spec + 2]
+                if structural != 0:
+                    shape = tuple_get(params, tuple_size(params) - arity + i)
                 place = as_int(object_)
                 if place < 0:
                     slot = (-place) & mask
@@ -177,6 +189,8 @@ def _loop(state_address: int) -> int:
                         state[LEAF_COUNT] += 1
                     target = -2 - slot
                     m = leaf[SIZE]
+                    if leaf[BUFFER] != DEAD and (leaf[SHAPE] != shape or leaf[DTYPE] != dtype):
+                        return PYTHON
                 else:
                     # Serials are dense where nothing was swept: guess, else look downwards.
                     guess = index - (serial - place)
@@ -203,11 +217,10 @@ def _loop(state_address: int) -> int:
                         target = low
                     if adjoints[target] == IN_PYTHON:
                         return PYTHON
-                    if structural != 0:
-                        of_target = as_int(tuple_get(list_get(records, target), 2))
-                        m = specs[2 * of_target]
-                        if specs[2 * of_target + 1] != dtype:
-                            return PYTHON
+                    of_target = as_int(tuple_get(list_get(records, target), 2))
+                    m = specs[3 * of_target]
+                    if specs[3 * of_target + 1] != dtype or specs[3 * of_target + 2] != shape:
+                        return PYTHON
             if i == 0:
                 target_0 = target
                 size_0 = m
@@ -266,6 +279,8 @@ def _loop(state_address: int) -> int:
                 buffer = adjoints[target]
                 if buffer == 0:
                     buffer = allocate(max(m * itemsize, 8))
+                    if buffer == 0:
+                        return NO_MEMORY
                     adjoints[target] = buffer
                     state[PENDING] += 1
                     add = types.int64(0)
@@ -295,7 +310,9 @@ def _loop(state_address: int) -> int:
         if state[RETAIN] == 0:
             for j in range(4 + arity, size):
                 if tuple_get(record, j) != none:
-                    for k in range(4 + arity, size):
+                    # From the last one, which everybody looks at: what frees an array may run
+                    # anything, a replay of this record as well.
+                    for k in range(size - 1, 3 + arity, -1):
                         incref(state[RELEASED])
                         tuple_set(record, k, state[RELEASED])
                     break

@@ -58,7 +58,8 @@ def shrunk_value():
 
 
 def shrunk_root():
-    y = tg.ones(20_000, requires_grad=True) * 3
+    x = tg.ones(20_000, requires_grad=True)
+    y = x * 3
     y.data = tg.ones(2)
     y.backward(tg.ones(2))
 
@@ -71,7 +72,8 @@ def grown_value():
 
 
 def reshaped_value():
-    y = tg.ones(4, requires_grad=True) * 3
+    x = tg.ones(4, requires_grad=True)
+    y = x * 3
     y.data = tg.ones(20_000)
     (y.reshape(200, 100) * 1.5).sum().backward()
 

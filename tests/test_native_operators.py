@@ -16,7 +16,7 @@ import tapegrad as tg
 from tapegrad import replay
 from tapegrad.kernels.native import ufunc_loop
 from tapegrad.modes import switch
-from tapegrad.primitive import Primitive
+from tapegrad.primitive import Primitive, structural
 from tapegrad.recording import apply
 from tapegrad.rules.reductions import sum_all
 from tapegrad.shortpaths import short_paths
@@ -329,3 +329,35 @@ def test_a_view_whose_base_moved_on_keeps_its_history_under_no_grad():
         assert not (view * 1).requires_grad
     view.sum().backward()
     assert x.grad.tolist() == [2, 2, 0, 0]
+
+
+def test_a_forward_function_runs_once():
+    runs = []
+
+    def forward(x):
+        runs.append(1)
+        return x.sum()
+
+    def rule(out_bar, x_shape):
+        return np.broadcast_to(out_bar, x_shape)
+
+    counted = structural("counted", forward, rule)
+    counted(tg.ones(3, requires_grad=True)).backward()
+    assert len(runs) == 1
+
+
+def test_a_tensor_without_fields_is_an_error():
+    empty = tg.Tensor.__new__(tg.Tensor)
+    x = tg.ones(3)
+    for work in (lambda: empty * 2.0, lambda: x * empty, lambda: empty.exp(), lambda: empty.sum()):
+        with pytest.raises((AttributeError, TypeError)):
+            work()
+
+
+def test_an_array_whose_shape_was_changed_is_an_error():
+    x = tg.from_numpy(np.ones((2, 3)))
+    y = tg.from_numpy(np.ones((2, 3)))
+    y.numpy().shape = (6,)
+    for work in (lambda: x * y, lambda: y * x):
+        with pytest.raises((RuntimeError, ValueError)):
+            work()

@@ -132,19 +132,25 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
         spec = load64(x + shared[SPEC_SLOT])
         x_array = load64(x + shared[ARRAY_SLOT])
         x_place = load64(x + shared[PLACE_SLOT])
+        ready = spec != 0 and x_array != 0 and x_place != 0
+    if ready:
         descr = load64(x_array + DESCR)
         ready = load64(spec + shared[SHORT_SLOT]) == shared[TRUE] and (
             descr == shared[DESCR_32] or descr == shared[DESCR_64]
         )
     number = False  # whether y is one of which no array is kept
+    tensors = False  # whether there are two
     if ready and arity == 2:
         y = load64(args + 8 * (1 - own))
         kind = load64(y + TYPE)
         if kind == shared[TENSOR]:
+            tensors = True
             ready = load64(y + shared[SPEC_SLOT]) == spec and op[SWAPPED] == 0
             y_array = load64(y + shared[ARRAY_SLOT])
             y_place = load64(y + shared[PLACE_SLOT])
+            ready = ready and y_array != 0 and y_place != 0
             ready = ready and load64(y_array + DESCR) == descr
+            ready = ready and load32(y_array + NDIM) == load32(x_array + NDIM)
         elif op[NUMBERS] != 0 and (kind == shared[FLOAT] or kind == shared[INT]):
             y_array = dict_get(load64(spec + shared[CONSTANTS_SLOT]), y)
             # A number that isn't kept: Python keeps it, or it is made an array each time.
@@ -162,6 +168,11 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
         dimensions = load64(x_array + DIMENSIONS)
         for i in range(ndim):
             n *= load64(dimensions + 8 * i)
+        if tensors:
+            # The spec says so, too; but nobody may have an array's shape changed under a loop.
+            y_dimensions = load64(y_array + DIMENSIONS)
+            for i in range(ndim):
+                ready = ready and load64(y_dimensions + 8 * i) == load64(dimensions + 8 * i)
         flags = load32(x_array + FLAGS)
         if ndim > 0:
             x_stride = load64(load64(x_array + STRIDES)) if ndim == 1 else itemsize
@@ -183,91 +194,93 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
     incref(x_array)
     incref(x_place)
     incref(y_place)
-    incref(spec)
     if number:
         incref(descr)
         y_array = call_new_array(shared[NEW_ARRAY], (shared[NDARRAY], descr, 0, 0, 0, 0, 0, 0))
-        if y_array == 0:
-            return 0
-        if itemsize == 4:
+        if y_array != 0 and itemsize == 4:
             carray(pointer_to(load64(y_array + DATA), types.float32(0)), 1)[0] = as_float(y)
-        else:
+        elif y_array != 0:
             carray(pointer_to(load64(y_array + DATA), types.float64(0)), 1)[0] = as_float(y)
-    elif arity == 2:
+    else:
         incref(y_array)
     incref(descr)
     array = call_new_array(
         shared[NEW_ARRAY], (shared[NDARRAY], descr, ndim, load64(x_array + DIMENSIONS), 0, 0, 0, 0)
     )
-    if array == 0:
-        return 0
     if op[SWAPPED]:
         x_array, y_array = y_array, x_array
         x_place, y_place = y_place, x_place
         x_stride, y_stride = y_stride, x_stride
-    loop = op[LOOP_32] if itemsize == 4 else op[LOOP_64]
-    closure = op[DATA_32] if itemsize == 4 else op[DATA_64]
-    x_data = load64(x_array + DATA)
-    data = load64(array + DATA)
-    if arity == 1:
-        call_ufunc_loop(loop, closure, n, (x_data, data), (x_stride, itemsize))
-    else:
-        y_data = load64(y_array + DATA)
-        call_ufunc_loop(loop, closure, n, (x_data, y_data, data), (x_stride, y_stride, itemsize))
-
-    out = new_object(shared[TENSOR], 0)
-    if out == 0:
-        return 0
-    store64(out + shared[ARRAY_SLOT], array)
-    store64(out + shared[SPEC_SLOT], spec)
+    out = types.int64(0)
+    computed = array != 0 and (arity == 1 or (x_array != 0 and y_array != 0))
+    if computed:
+        loop = op[LOOP_32] if itemsize == 4 else op[LOOP_64]
+        closure = op[DATA_32] if itemsize == 4 else op[DATA_64]
+        x_data = load64(x_array + DATA)
+        data = load64(array + DATA)
+        if arity == 1:
+            call_ufunc_loop(loop, closure, n, (x_data, data), (x_stride, itemsize))
+        else:
+            y_data = load64(y_array + DATA)
+            strides = (x_stride, y_stride, itemsize)
+            call_ufunc_loop(loop, closure, n, (x_data, y_data, data), strides)
+        out = new_object(shared[TENSOR], 0)
+    record = serial = types.int64(0)
     for_x = recording and x_place != none
     for_y = recording and y_place != none
-    if not (for_x or for_y):
+    recorded = out != 0 and (for_x or for_y)
+    if recorded:
+        record = tuple_new(5 + 2 * arity)
+        serial = next_of(shared[SERIALS])
+    if out == 0 or (recorded and (record == 0 or serial == 0)):
+        # Out of memory, with an exception set. What is 0 is let go of, too.
         decref(x_array)
-        if arity == 2:
-            decref(y_array)
+        decref(y_array)
+        decref(x_place)
+        decref(y_place)
+        decref(array)
+        decref(record)
+        decref(serial)
+        decref(out)
+        return 0
+    store64(out + shared[ARRAY_SLOT], array)
+    store64(out + shared[SPEC_SLOT], held(spec))
+    if not recorded:
         store64(out + shared[PLACE_SLOT], held(none))
+        decref(x_array)
+        decref(y_array)
         decref(x_place)
         decref(y_place)
         return out
-    record = tuple_new(5 + 2 * arity)
-    serial = next_of(shared[SERIALS])
-    if serial == 0 or record == 0:
-        return 0
-    incref(serial)
-    store64(out + shared[PLACE_SLOT], serial)
+    store64(out + shared[PLACE_SLOT], held(serial))
+    saves_x = (for_x and op[SAVES_X_FOR_X] != 0) or (for_y and op[SAVES_X_FOR_Y] != 0)
+    saves_y = (for_x and op[SAVES_Y_FOR_X] != 0) or (for_y and op[SAVES_Y_FOR_Y] != 0)
+    saves_out = (for_x and op[SAVES_OUT_FOR_X] != 0) or (for_y and op[SAVES_OUT_FOR_Y] != 0)
     tuple_set(record, 0, serial)
     tuple_set(record, 1, held(op[CODE]))
     tuple_set(record, 2, held(load64(spec + shared[NUMBER_SLOT])))
     tuple_set(record, 3, held(none))
-    tuple_set(record, 4, x_place)
-    if (for_x and op[SAVES_X_FOR_X]) or (for_y and op[SAVES_X_FOR_Y]):
-        tuple_set(record, 4 + arity, x_array)
-    else:
-        tuple_set(record, 4 + arity, held(none))
-        decref(x_array)
+    tuple_set(record, 4, held(x_place))
+    tuple_set(record, 4 + arity, held(x_array if saves_x else none))
     if arity == 2:
-        tuple_set(record, 5, y_place)
-        if (for_x and op[SAVES_Y_FOR_X]) or (for_y and op[SAVES_Y_FOR_Y]):
-            tuple_set(record, 7, y_array)
-        else:
-            tuple_set(record, 7, held(none))
-            decref(y_array)
-    else:
-        decref(y_place)
-    saved = none
-    if (for_x and op[SAVES_OUT_FOR_X]) or (for_y and op[SAVES_OUT_FOR_Y]):
-        saved = array
-    tuple_set(record, 4 + 2 * arity, held(saved))
+        tuple_set(record, 5, held(y_place))
+        tuple_set(record, 7, held(y_array if saves_y else none))
+    tuple_set(record, 4 + 2 * arity, held(array if saves_out else none))
     # Numbers and arrays: nothing that the collector has to follow.
     untrack(record)
     appended = list_append(shared[RECORDS], record)
+    number_of = as_int(serial)
     decref(record)
+    decref(x_array)
+    decref(y_array)
+    decref(x_place)
+    decref(y_place)
     if appended != 0:
+        decref(out)
         return 0
     if n * itemsize > SMALL_BYTES:
         shared[BYTES] += (arity + 1) * n * itemsize
-    if as_int(serial) > as_int(load64(shared[LIMIT])) or shared[BYTES] > SWEEP_BYTES:
+    if number_of > as_int(load64(shared[LIMIT])) or shared[BYTES] > SWEEP_BYTES:
         shared[BYTES] = 0
         swept = call_object(shared[SWEEP], 0, 0, 0)
         if swept == 0:

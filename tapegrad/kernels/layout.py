@@ -25,6 +25,8 @@ __all__ = ["SHARED_FIELDS", "make_shared"]
     FLOATING_POINT_ERROR,
     RUNTIME_WARNING,
     NDARRAY,
+    TUPLE,
+    PRIMITIVE,
     NONE,
     TRUE,
     DESCR_32,  # ids of dtypes
@@ -55,11 +57,12 @@ __all__ = ["SHARED_FIELDS", "make_shared"]
     SPECS,
     AS_ARRAY,  # ids of functions
     SPEC_OF,
+    PLAN,
     MARK_VIEW,
     BYTES,  # kept by records since the last sweep, of arrays that are not small
     NEW_ARRAY,  # address of PyArray_NewFromDescr
-) = range(39)
-SHARED_FIELDS = 39
+) = range(42)
+SHARED_FIELDS = 42
 
 #: The number of PyArray_NewFromDescr in NumPy's table of functions.
 NEW_FROM_DESCR = 94
@@ -75,7 +78,8 @@ def make_shared(kind: Any, mark_view: Callable[..., None]) -> np.ndarray:
     fields = np.zeros(SHARED_FIELDS, np.int64)
     counter, sweep = tape.next_serial.__self__, tape.sweep  # type: ignore[attr-defined]
     errors = (FloatingPointError, RuntimeWarning)
-    things = (kind, float, int, *errors, np.ndarray, None, True, np.dtype("f"), np.dtype("d"))
+    kinds = (kind, float, int, *errors, np.ndarray, tuple, Primitive)
+    things = (*kinds, None, True, np.dtype("f"), np.dtype("d"))
     fields[TENSOR : TENSOR + len(things)] = [id(thing) for thing in things]
     for first, owner, slots in (
         (ARRAY_SLOT, kind, ("_array", "_spec", "_place", "_grad")),
@@ -89,7 +93,8 @@ def make_shared(kind: Any, mark_view: Callable[..., None]) -> np.ndarray:
         fields[first : first + len(slots)] = [offset_of(owner, slot) for slot in slots]
     switches = [id(switch) + offset_of(Switch, slot) for slot in ("plain", "paused", "limit")]
     fields[PLAIN : PLAIN + len(switches)] = switches
-    known = (tape.records, counter, sweep, tape.leaves, spec_table, np.asarray, spec_of, mark_view)
+    tables = (tape.records, counter, sweep, tape.leaves, spec_table)
+    known = (*tables, np.asarray, spec_of, Primitive.plan, mark_view)
     fields[RECORDS : RECORDS + len(known)] = [id(thing) for thing in known]
     fields[NEW_ARRAY] = api_function(NEW_FROM_DESCR)
     _kept.extend((fields, *things, *known))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.kernels.native import api_function, offset_of
+from tapegrad.kernels.native import api_function, keep_forever, offset_of
 from tapegrad.modes import Switch, switch
 from tapegrad.primitive import Primitive
 from tapegrad.spec import Spec, spec_of, spec_table
@@ -67,8 +67,6 @@ SHARED_FIELDS = 42
 #: The number of PyArray_NewFromDescr in NumPy's table of functions.
 NEW_FROM_DESCR = 94
 
-_kept: list[Any] = []  # what is known by its address only
-
 
 def make_shared(kind: Any, mark_view: Callable[..., None]) -> np.ndarray:
     """The table, for Tensors of the type ``kind``. It lives as long as the process.
@@ -97,5 +95,5 @@ def make_shared(kind: Any, mark_view: Callable[..., None]) -> np.ndarray:
     known = (*tables, np.asarray, spec_of, Primitive.plan, mark_view)
     fields[RECORDS : RECORDS + len(known)] = [id(thing) for thing in known]
     fields[NEW_ARRAY] = api_function(NEW_FROM_DESCR)
-    _kept.extend((fields, *things, *known))
+    keep_forever((fields, *things, *known))
     return fields

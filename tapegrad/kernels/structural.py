@@ -121,7 +121,9 @@ def kernel_of(primitive: Primitive, index: int) -> Callable[..., Any] | None:
     rule = primitive.bound[index] if 0 <= index < primitive.arity else None
     if rule is None or primitive.elementwise:
         return None
-    module = rule.rule.__module__.rpartition(".")[2]
+    package, _, module = rule.rule.__module__.rpartition(".")
+    if package != "tapegrad.rules":
+        return None
     return KERNELS.get(f"{module}.{rule.rule.__name__}")
 
 

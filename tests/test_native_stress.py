@@ -368,7 +368,6 @@ def test_references_balance(name):
 def test_memory_that_runs_out():
     """Whatever allocation fails, a MemoryError comes of it, and afterwards all is as before."""
     code = """
-        import ctypes
         import sys
         import numpy as np
         try:
@@ -407,11 +406,14 @@ def test_memory_that_runs_out():
                 set_nomemory(start, start + 1)
                 try:
                     work()
-                except (MemoryError, ctypes.ArgumentError):
+                except MemoryError:
                     failures += 1
+                except Exception:  # of NumPy and ctypes, which make others of it
+                    assert work is works[-1]
                 finally:
                     remove_mem_hooks()
         assert failures > 20, failures
+        assert not tg.tape._replays
         x.grad = None
         (x * x).sum().backward()
         assert np.array_equal(x.grad.numpy(), 2 * x.detach().numpy())

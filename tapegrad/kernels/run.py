@@ -303,7 +303,8 @@ class _NativeWalk:
         """Give the replay back its own ways; after an exception free what is left."""
         if self._attached:
             self._attached = False
-            del self.replay.add, self.replay.mark  # the instance's: the class has its own
+            for name in ("add", "mark"):  # the instance's: the class has its own
+                self.replay.__dict__.pop(name, None)
         state = self.state
         if state[loop.PENDING]:
             part = self.table[: index + 1]
@@ -428,15 +429,13 @@ class _NativeWalk:
     def _to_python(self, index: int, place: int) -> None:
         """Move the adjoint of a record from the loop to the replay."""
         address = int(self.table[index])
-        self.table[index] = 0
-        self.state[loop.PENDING] -= 1
         if address > loop.IN_PYTHON:
             spec = specs[self.replay.tape.records[index][SPEC]]
-            buffer = np.empty(spec.shape, spec.dtype)
-            ctypes.memmove(buffer.ctypes.data, address, spec.nbytes)
-            _free(address)
-            self.replay.adjoints[place] = buffer
+            self.replay.adjoints[place] = _view(address, spec).copy()
             self.replay.owned.add(place)
+            _free(address)
+        self.table[index] = 0
+        self.state[loop.PENDING] -= 1
 
 
 def _is_plain(array: Any, spec: Spec) -> bool:

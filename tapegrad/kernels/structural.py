@@ -132,7 +132,7 @@ def structural_kernel(primitive: Primitive, index: int, dtype: np.dtype[Any]) ->
     kernel = kernel_of(primitive, index)
     if kernel is None or dtype not in DTYPES:
         return None
-    stamp = fingerprint(kernel.__code__)
+    stamp = fingerprint(kernel)
     name = f"{kernel.__name__}_{dtype.name}_{stamp.hex()[:16]}"  # see `adjoint_kernel`
     source = _SOURCE.format(name=name)
     space = {

@@ -6,15 +6,12 @@ Tensor among the inputs, several outputs, inference mode, an exception) is left 
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import sys
 from typing import Any
 
 from numba import carray, types
 from numba.extending import register_jitable
 
-from tapegrad.kernels.cache import KernelCache
+from tapegrad.kernels.cache import source_cache
 from tapegrad.kernels.layout import (
     ARRAY_SLOT,
     AS_ARRAY,
@@ -332,9 +329,5 @@ def _record(
 
 def compile_apply() -> Any:
     """The compiled function, from the cache where it is there."""
-    module = sys.modules[__name__]
-    names = ("native", "layout")
-    parts = [module, *(sys.modules[f"tapegrad.kernels.{name}"] for name in names)]
-    source = "".join(map(inspect.getsource, parts))
-    cache = KernelCache("apply", hashlib.sha256(source.encode()).digest())
+    cache = source_cache("apply", _apply)
     return compile_native(_apply, types.int64(*[types.int64] * 5), cache)

@@ -12,6 +12,7 @@ The directory is $TAPEGRAD_CACHE_DIR, or tapegrad/ in the user's cache directory
 from __future__ import annotations
 
 import hashlib
+import importlib
 import inspect
 import os
 import pickle
@@ -28,7 +29,7 @@ import numpy as np
 from numba.core import serialize
 from numba.core.compiler import CompileResult
 
-__all__ = ["KernelCache", "cache_directory", "fingerprint"]
+__all__ = ["KernelCache", "cache_directory", "fingerprint", "source_cache"]
 
 #: Changes with the way that kernels are compiled, which their sources don't show.
 KERNEL_FORMAT = b"2: no fused multiply-add"
@@ -107,6 +108,13 @@ def fingerprint(function: Any) -> bytes:
     return digest.digest()
 
 
+def source_cache(name: str, function: Any) -> KernelCache:
+    """The cache of a function that is written over the addresses of `native` and `layout`."""
+    names = (function.__module__, *(f"tapegrad.kernels.{n}" for n in ("native", "layout")))
+    source = "".join(inspect.getsource(importlib.import_module(n)) for n in names)
+    return KernelCache(name, hashlib.sha256(source.encode()).digest(), fingerprint(function))
+
+
 class KernelCache:
     """The cache of one kernel, as Numba's compiler asks for it."""
 
@@ -140,7 +148,11 @@ class KernelCache:
             return None
         path = self._path(directory, context)
         try:
-            content = path.read_bytes()
+            with path.open("rb") as file:
+                # The directory may have been open to others once.
+                if sys.platform != "win32" and os.fstat(file.fileno()).st_uid != os.getuid():
+                    return None
+                content = file.read()
         except OSError:
             return None
         if hashlib.sha256(content[32:]).digest() != content[:32]:

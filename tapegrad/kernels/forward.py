@@ -11,14 +11,11 @@ address of the operator's own fields.
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import sys
 from typing import Any
 
 from numba import carray, types
 
-from tapegrad.kernels.cache import KernelCache
+from tapegrad.kernels.cache import source_cache
 from tapegrad.kernels.layout import (
     ARRAY_SLOT,
     BYTES,
@@ -292,9 +289,5 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
 
 def compile_forward() -> Any:
     """The compiled function, from the cache where it is there."""
-    module = sys.modules[__name__]
-    native = sys.modules["tapegrad.kernels.native"]
-    layout = sys.modules["tapegrad.kernels.layout"]
-    source = "".join(map(inspect.getsource, (module, native, layout)))
-    cache = KernelCache("forward", hashlib.sha256(source.encode()).digest())
+    cache = source_cache("forward", _forward)
     return compile_native(_forward, types.int64(*[types.int64] * 5), cache)

@@ -13,15 +13,12 @@ array, which in the end becomes its gradient.
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import sys
 from typing import Any
 
 from numba import carray, types
 
 from tapegrad.kernels.adjoint import ARITY
-from tapegrad.kernels.cache import KernelCache
+from tapegrad.kernels.cache import source_cache
 from tapegrad.kernels.leaves import (
     BUFFER,
     COLUMNS,
@@ -324,9 +321,5 @@ def _loop(state_address: int) -> int:
 
 def compile_loop() -> Any:
     """The compiled loop, from the cache where it is there."""
-    module = sys.modules[__name__]
-    names = ("native", "layout", "leaves")
-    parts = [module, *(sys.modules[f"tapegrad.kernels.{name}"] for name in names)]
-    source = "".join(map(inspect.getsource, parts))
-    cache = KernelCache("loop", hashlib.sha256(source.encode()).digest())
+    cache = source_cache("loop", _loop)
     return compile_native(_loop, types.int64(types.int64), cache)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import inspect
-import sys
 from collections.abc import Callable
 from typing import Any
 
 from numba import types
 
-from tapegrad.kernels.cache import KernelCache
+from tapegrad.kernels.cache import source_cache
 from tapegrad.kernels.native import (
     compile_native,
     incref,
@@ -58,8 +55,7 @@ def _sweep(records: int, start: int, end: int, dead: int) -> int:
 
 def native_sweep() -> Callable[[list[Any], int, int], int]:
     """``sweep(records, start, end)``, compiled."""
-    source = inspect.getsource(sys.modules[__name__])
-    cache = KernelCache("sweep", hashlib.sha256(source.encode()).digest())
+    cache = source_cache("sweep", _sweep)
     compiled = compile_native(_sweep, types.int64(*[types.int64] * 4), cache)
     call = ctypes.PYFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 4)(compiled.address)
     dead = (0, 0, 0, None, None)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import threading
 from collections.abc import Callable
 from typing import Any, Self, TypeVar, overload
@@ -28,11 +29,28 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _ThreadModes(threading.local):
-    """``paused``: nothing is recorded, and nothing marked as made in inference mode."""
+    """``paused``: nothing is recorded, and nothing marked as made in inference mode.
+
+    ``mark`` ends with a thread that has been in another mode than the default one.
+    """
 
     grad = True
     inference = False
     paused = False
+    mark: _Mark | None = None
+
+
+class _Mark:
+    """What a thread leaves behind at its end: another one may be given the same identity."""
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+
+    def __del__(self) -> None:
+        if _other:  # None at the interpreter's end
+            with _lock:
+                _other.pop(self.thread, None)
+                _set_switch()
 
 
 class Switch:
@@ -58,7 +76,11 @@ class Switch:
 switch = Switch()
 modes = _ThreadModes()
 _other: dict[int, bool] = {}  # threads in another mode, and whether it is just no_grad
-_lock = threading.Lock()
+_lock = threading.RLock()  # a mark may go while its thread's child process holds it
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
 
 
 def set_modes(grad: bool, inference: bool) -> None:
@@ -69,12 +91,10 @@ def set_modes(grad: bool, inference: bool) -> None:
         modes.paused = not grad and not inference
         me = threading.get_ident()
         _other.pop(me, None)
-        if _other:  # a thread may have ended in another mode
-            alive = {t.ident for t in threading.enumerate()}
-            for thread in [t for t in _other if t not in alive]:
-                del _other[thread]
         if not grad or inference:
             _other[me] = not inference
+            if modes.mark is None:
+                modes.mark = _Mark()
         _set_switch()
 
 

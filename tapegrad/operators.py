@@ -32,8 +32,6 @@ functions: dict[str, Callable[..., Any]] = {}
 modules: dict[str, dict[str, Callable[..., Any]]] = {"": functions}
 #: Modules' dictionaries that hand the functions on.
 namespaces: list[dict[str, Any]] = []
-#: What machine code refers to by address.
-_alive: list[Any] = []
 
 #: Python's operators with two operands: there are reflected and in-place ones as well.
 DUNDERS = {
@@ -155,10 +153,11 @@ def _install_dunders() -> None:
 def _install_native() -> None:
     """Let machine code stand for every short path, and for `apply`, wherever they are called."""
     from tapegrad.kernels.methods import NativeOperators
+    from tapegrad.kernels.native import keep_forever
     from tapegrad.kernels.run import compiled
 
     native_operators = NativeOperators(Tensor, compiled().share(Tensor, View, mark_view))
-    _alive.append(native_operators)
+    keep_forever(native_operators)
     numbers = {}
     for function, path in short_paths.items():
         number = native_operators.add(path.primitive, path.short, path.swapped, path.numbers)

@@ -29,7 +29,7 @@ from tapegrad.spec import specs
 from tapegrad.storage import clock, is_stale, owner, stamps, version_at
 from tapegrad.tape import CODE, INPUTS, PARAMS, PLACE, RELEASED, SPEC, Record, Tape, arity
 
-__all__ = ["Replay", "contribution", "environment"]
+__all__ = ["Replay", "check_share", "contribution", "environment"]
 
 Hook = Callable[[int, Any], Any]
 
@@ -336,6 +336,15 @@ def added(a: Any, b: Any, out: Any = None) -> Any:
         # Where it adds in place a second time would add twice: the flags are raised at the end.
         with np.errstate(all="ignore"):
             return np.asarray(np.add(a, b)) if out is None else out
+
+
+def check_share(share: Any, shape: tuple[int, ...]) -> None:
+    """Raise RuntimeError for an adjoint of another shape than the value that it is of."""
+    if share.shape != shape:
+        raise RuntimeError(
+            f"got a gradient of shape {list(share.shape)} for a value of shape {list(shape)}: it "
+            "was given data of another shape since it was used, or a rule is wrong"
+        )
 
 
 def environment(

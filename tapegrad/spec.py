@@ -99,8 +99,8 @@ class Spec:
     def constant(self, value: float) -> np.ndarray:
         """A Python number as a 0-d array of this dtype; small sets of numbers are kept."""
         array = number_array(value, self.dtype)
-        # 0.0 == -0.0, and a dictionary would give the one for the other.
-        if value and len(self.constants) < CONSTANTS:
+        # 0.0 == -0.0, and a dictionary would give the one for the other; each nan is another key.
+        if value and value == value and len(self.constants) < CONSTANTS:
             array.flags.writeable = False
             self.constants[value] = array
         return array

@@ -162,12 +162,17 @@ class Tape:
         """
         if not self._lock.acquire(blocking=False):
             return  # another thread is at it
+        me = threading.get_ident()
+        swept = False
         try:
             switch.limit = self.records[-1][PLACE] + SWEEP_RECORDS if self.records else 0
             if switch.limit == 0:
                 switch.limit = self.next_serial() + SWEEP_RECORDS
             if self._replays:
                 return  # a replay walks the list by index; the next sweep comes soon enough
+            # What frees an array may run anything: it neither sweeps nor resets meanwhile.
+            swept = True
+            self._replays.append(me)
             self._bytes = 0
             full = full or len(self.records) > self._full
             self._drop_dead(0 if full else min(self._swept, len(self.records)))
@@ -175,6 +180,8 @@ class Tape:
             if full:
                 self._full = 2 * self._swept + 2 * SWEEP_RECORDS
         finally:
+            if swept and me in self._replays:
+                self._replays.remove(me)
             self._lock.release()
 
     def _drop_dead(self, start: int) -> None:
@@ -182,7 +189,6 @@ class Tape:
         end = len(records)
         if self.native_sweep is not None:
             if self.native_sweep(records, start, end):
-                records[start:end] = list(filter(None, records[start:end]))
                 self._drop_notes()
             return
         part = records[start:end]

@@ -15,7 +15,7 @@ import numpy as np
 
 from tapegrad import dtypes
 from tapegrad.layouts import layout, strided
-from tapegrad.modes import modes, switch
+from tapegrad.modes import modes, set_modes, switch
 from tapegrad.primitive import Primitive
 from tapegrad.size import Size, size_of
 from tapegrad.spec import Spec, number_array, spec_of
@@ -433,14 +433,15 @@ def place_of(tensor: Tensor) -> int | None:
         chain.append((tensor, view))
         tensor = view.base
         view = view_of(tensor)
-    recording, modes.grad = modes.grad, True
+    recording = modes.grad
+    set_modes(True, modes.inference)  # for machine code to see, too
     try:
         for tensor, view in reversed(chain):
             again = Primitive.apply(view.primitive, (view.base,), view.params)
             tensor._place = again._place
             view.root_place = view.root._place
     finally:
-        modes.grad = recording
+        set_modes(recording, modes.inference)
     return tensor._place
 
 

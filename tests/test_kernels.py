@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import tapegrad
 from tapegrad import replay as replay_module
 from tapegrad.autograd import backward
-from tapegrad.primitive import primitives
+from tapegrad.primitive import elementwise, primitives, structural
 from tapegrad.recording import apply
 from tapegrad.replay import contribution
 from tapegrad.tensor import from_array
@@ -401,10 +401,10 @@ def test_structural_kernel_is_the_rule(name, dtype, reduction):
         p
         for p in primitives
         for i in range(p.arity)
-        if code.structural[p.code]
+        if code.refresh().structural[p.code]
         if p.bound[i] is not None
         if f"{p.bound[i].rule.__module__.rpartition('.')[2]}.{p.bound[i].rule.__name__}" == name
-        if code.addresses[6 * p.code + 2 * i + (dtype == np.float64)] > 0
+        if code.refresh().addresses[6 * p.code + 2 * i + (dtype == np.float64)] > 0
     )
     assert primitive
     for a, b in zip(*results, strict=True):
@@ -474,3 +474,54 @@ def test_broadcast_inputs_natively(shapes, dtype):
     for a, b in zip(*both_ways(build, arrays), strict=True):
         rtol = 1e-5 if dtype == np.float32 else 1e-12
         np.testing.assert_allclose(a, b, rtol, rtol)
+
+
+def rule_with(factor):
+    def rule(x):
+        return x * factor
+
+    return rule
+
+
+def test_a_fingerprint_tells_the_numbers_that_are_compiled_in():
+    from tapegrad.kernels.cache import fingerprint
+
+    assert fingerprint(rule_with(2.0)) == fingerprint(rule_with(2.0))
+    assert fingerprint(rule_with(2.0)) != fingerprint(rule_with(3.0))
+    spaces = [{"K": k} for k in (1, 1, 2)]
+    for space in spaces:
+        exec("def rule(x):\n    return helper(x)\ndef helper(x):\n    return x * K", space)
+    a, b, c = (fingerprint(space["rule"]) for space in spaces)
+    assert a == b != c
+
+
+@native_only
+def test_a_rule_that_numba_refuses_runs_in_python():
+    def rule(x):
+        return np.vectorize(lambda v: 2 * v)(x)
+
+    square = elementwise("square_in_python", np.square, rule)
+    x = tapegrad.tensor([1.0, 2.0], requires_grad=True)
+    square(x * 1).sum().backward()
+    assert x.grad.tolist() == [2, 4]
+
+
+@native_only
+def test_a_kernel_stands_beside_tapegrads_own_rules_only():
+    from tapegrad.kernels.structural import kernel_of
+
+    space = {"__name__": "mine.shape"}
+    exec("def reshape_x(out_bar):\n    return 2 * out_bar", space)
+    assert kernel_of(structural("mine", lambda x: x * 2, space["reshape_x"]), 0) is None
+
+
+@native_only
+def test_the_tables_of_specs_grow_by_doubling():
+    from tapegrad.kernels.run import compiled
+
+    code = compiled()
+    for n in range(300):
+        tapegrad.ones(1, 1000 + n, requires_grad=True).sum().backward()
+    used = code.refresh().of_specs.size
+    assert sum(tables.of_specs.size for tables in code._retired) <= 2 * used
+    assert len(code._retired) < 20

@@ -19,6 +19,7 @@ from tapegrad.autograd.hooks import (
 from tapegrad.autograd.walk import Walk, make_walk
 from tapegrad.modes import modes, set_grad_enabled, set_modes, switch
 from tapegrad.recording import wrap, wrap_saved
+from tapegrad.replay import check_share
 from tapegrad.spec import spec_for, specs
 from tapegrad.storage import stamp
 from tapegrad.tape import SPEC, tape
@@ -276,9 +277,10 @@ def _accumulate(tensor: Tensor, adjoint: Any, owned: bool, create_graph: bool) -
     if create_graph:
         tensor._grad = adjoint if before is None else before + adjoint
     elif before is None:
+        check_share(adjoint, tensor._spec.shape)
         gradient = new(Tensor)
         array = tensor._array
-        if owned and adjoint.strides == array.strides:
+        if owned and adjoint.strides == array.strides and adjoint.dtype == array.dtype:
             gradient._array = adjoint
         else:  # a copy, in the layout of the leaf
             gradient._array = np.empty_like(array)
@@ -288,8 +290,10 @@ def _accumulate(tensor: Tensor, adjoint: Any, owned: bool, create_graph: bool) -
         gradient._place = None
         tensor._grad = gradient
     elif before.requires_grad or not before._array.flags.writeable:
+        check_share(adjoint, before._spec.shape)
         tensor._grad = wrap(np.asarray(np.add(before._array, adjoint)))
     else:
+        check_share(adjoint, before._spec.shape)
         stamp(before._array, tape.next_serial())
         np.add(before._array, adjoint, out=before._array)
     if noted:

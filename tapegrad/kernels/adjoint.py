@@ -91,7 +91,7 @@ def adjoint_kernel(primitive: Primitive, index: int, dtype: np.dtype[Any]) -> An
         return None
     # Numba links by name, across kernels loaded from the cache and compiled now: the name must say
     # which code it is, and the rule is inlined so that it has none of its own.
-    stamp = fingerprint(rule.rule.__code__)
+    stamp = fingerprint(rule.rule)
     name = f"{primitive.name}_{index}_{dtype.name}_{stamp.hex()[:16]}"
     source = _source(primitive, rule, name)
     space = {

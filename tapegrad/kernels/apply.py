@@ -6,14 +6,12 @@ moved on, several outputs, inference mode, an exception) is left to `apply`.
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import sys
 from typing import Any
 
 from numba import carray, types
+from numba.extending import register_jitable
 
-from tapegrad.kernels.cache import KernelCache
+from tapegrad.kernels.cache import source_cache
 from tapegrad.kernels.layout import (
     ARRAY_SLOT,
     AS_ARRAY,
@@ -31,7 +29,9 @@ from tapegrad.kernels.layout import (
     PAUSED,
     PLACE_SLOT,
     PLAIN,
+    PLAN,
     PLANS_SLOT,
+    PRIMITIVE,
     RECORDS,
     RUNTIME_WARNING,
     SERIALS,
@@ -43,6 +43,7 @@ from tapegrad.kernels.layout import (
     SWEEP,
     TENSOR,
     TRUE,
+    TUPLE,
     USUAL_SLOT,
     VIEW_SLOT,
 )
@@ -107,21 +108,31 @@ def _apply(fields: int, self: int, args: int, count: int, names: int) -> int:
     primitive = load64(args)
     inputs = load64(args + 8)
     params = load64(args + 16) if count == 3 else types.int64(0)
-    n = tuple_size(inputs)
-    given = tuple_size(params) if params != 0 else types.int64(0)
-    ready = load64(primitive + shared[USUAL_SLOT]) == true and n <= MOST and given <= MOST
+    ready = (
+        load64(primitive + TYPE) == shared[PRIMITIVE]
+        and load64(inputs + TYPE) == shared[TUPLE]
+        and (params == 0 or load64(params + TYPE) == shared[TUPLE])
+        and load64(primitive + shared[USUAL_SLOT]) == true
+    )
+    n = given = types.int64(0)
+    if ready:
+        n = tuple_size(inputs)
+        given = tuple_size(params) if params != 0 else types.int64(0)
+        ready = n <= MOST and given <= MOST
     mask = types.int64(0)
     nbytes = types.int64(0)
+    specs = vector()
     if ready:
         for i in range(n):
             x = tuple_get(inputs, i)
-            if load64(x + TYPE) != shared[TENSOR]:
+            if load64(x + TYPE) != shared[TENSOR] or load64(x + shared[PLACE_SLOT]) == 0:
                 ready = False
                 break
             spec = load64(x + shared[SPEC_SLOT])
             if not is_settled(shared, x):
                 ready = False
                 break
+            store64(specs + 8 * i, spec)
             if load64(x + shared[PLACE_SLOT]) != none:
                 mask |= one << i
             nbytes += as_int(load64(spec + shared[NBYTES_SLOT]))
@@ -131,6 +142,10 @@ def _apply(fields: int, self: int, args: int, count: int, names: int) -> int:
     # The arguments: held by a tuple, since what is called may do anything.
     arrays = tuple_new(n + given)
     places = tuple_new(n)
+    if arrays == 0 or places == 0:
+        decref(arrays)
+        decref(places)
+        return 0
     stack = vector()
     for i in range(n):
         x = tuple_get(inputs, i)
@@ -156,115 +171,163 @@ def _apply(fields: int, self: int, args: int, count: int, names: int) -> int:
             clear_error()
             return call_object(op[FALLBACK], args, count, names)
         return 0
-
-    # The spec of the result: `spec_of`.
-    ndim = load32(array + NDIM)
-    dimensions = load64(array + DIMENSIONS)
-    shape = tuple_new(ndim)
-    for i in range(ndim):
-        tuple_set(shape, i, as_object(load64(dimensions + 8 * i)))
-    key = tuple_new(2)
-    tuple_set(key, 0, shape)
-    tuple_set(key, 1, held(load64(array + DESCR)))
-    spec = dict_get(shared[SPECS], key)
-    decref(key)
+    spec = _spec_of(shared, array, stack)
+    out = types.int64(0)
     if spec != 0:
-        spec = held(spec)
-    else:
-        store64(stack, array)
-        spec = call_object(shared[SPEC_OF], stack, 1, 0)
-        if spec == 0:
-            decref(array)
-            decref(arrays)
-            decref(places)
-            return 0
-    out = new_object(shared[TENSOR], 0)
+        out = new_object(shared[TENSOR], 0)
+    if out == 0:
+        decref(spec)
+        decref(array)
+        decref(arrays)
+        decref(places)
+        return 0
     store64(out + shared[ARRAY_SLOT], array)
     store64(out + shared[SPEC_SLOT], spec)
+    store64(out + shared[PLACE_SLOT], held(none))
 
-    swept = one
-    plan = none
+    done = True
     if recording and mask != 0 and load64(spec + shared[DIFFERENTIABLE_SLOT]) == true:
-        number = as_object(mask)
-        plan = dict_get(load64(primitive + shared[PLANS_SLOT]), number)
-        decref(number)
-        if plan == 0:
-            # The first record of its kind: Python makes the plan.
-            store64(out + shared[PLACE_SLOT], held(none))
-            decref(out)
-            decref(arrays)
-            decref(places)
-            return call_object(op[FALLBACK], args, count, names)
-    if plan == none:
-        store64(out + shared[PLACE_SLOT], held(none))
-    else:
-        candidates = tuple_new(n + 2)
-        tuple_set(candidates, 0, held(none))
-        for i in range(n):
-            tuple_set(candidates, i + 1, held(tuple_get(arrays, i)))
-        tuple_set(candidates, n + 1, held(array))
-        store64(stack, candidates)
-        saved = call_object(tuple_get(plan, 1), stack, 1, 0)
-        decref(candidates)
-        dropped = tuple_get(plan, 0)
-        kept = tuple_new(given + n)
-        for i in range(given):
-            tuple_set(kept, i, held(tuple_get(params, i)))
-        for i in range(n):
-            of_input = load64(tuple_get(inputs, i) + shared[SPEC_SLOT])
-            tuple_set(kept, given + i, held(load64(of_input + shared[SHAPE_SLOT])))
-        record = tuple_new(5 + 2 * n)
-        serial = next_of(shared[SERIALS])
-        store64(out + shared[PLACE_SLOT], held(serial))
-        tuple_set(record, 0, serial)
-        tuple_set(record, 1, held(load64(primitive + shared[CODE_SLOT])))
-        tuple_set(record, 2, held(load64(spec + shared[NUMBER_SLOT])))
-        tuple_set(record, 3, kept)
-        for i in range(n):
-            place = tuple_get(places, i)
-            for j in range(tuple_size(dropped)):
-                if as_int(tuple_get(dropped, j)) == i:
-                    place = none
-            tuple_set(record, 4 + i, held(place))
-        for i in range(n + 1):
-            tuple_set(record, 4 + n + i, held(tuple_get(saved, i)))
-        decref(saved)
-        # The collector has nothing to find from here: numbers, arrays and tuples of numbers.
-        untrack(record)
-        list_append(shared[RECORDS], record)
-        decref(record)
-        nbytes += as_int(load64(spec + shared[NBYTES_SLOT]))
-        if nbytes > SMALL_BYTES:
-            shared[BYTES] += nbytes
-        if as_int(serial) > as_int(load64(shared[LIMIT])) or shared[BYTES] > SWEEP_BYTES:
-            shared[BYTES] = 0
-            swept = call_object(shared[SWEEP], 0, 0, 0)
-            if swept != 0:
-                decref(swept)
+        plan = _plan(shared, primitive, mask, stack)
+        done = plan != 0
+        if done and plan != none:
+            nbytes += as_int(load64(spec + shared[NBYTES_SLOT]))
+            done = _record(shared, primitive, plan, arrays, places, specs, out, stack)
+            if nbytes > SMALL_BYTES:
+                shared[BYTES] += nbytes
+            if done:
+                serial = as_int(load64(out + shared[PLACE_SLOT]))
+                if serial > as_int(load64(shared[LIMIT])) or shared[BYTES] > SWEEP_BYTES:
+                    shared[BYTES] = 0
+                    swept = call_object(shared[SWEEP], 0, 0, 0)
+                    decref(swept)
+                    done = swept != 0
+        decref(plan)
     decref(arrays)
     decref(places)
-    if swept != 0 and load64(primitive + shared[VIEW_SLOT]) == true:
+    if done and load64(primitive + shared[VIEW_SLOT]) == true:
+        made = held(params) if params != 0 else tuple_new(0)
         store64(stack, out)
         store64(stack + 8, primitive)
         store64(stack + 16, tuple_get(inputs, 0))
-        made = params if params != 0 else tuple_new(0)
         store64(stack + 24, made)
-        swept = call_object(shared[MARK_VIEW], stack, 4, 0)
-        if swept != 0:
-            decref(swept)
-        if params == 0:
-            decref(made)
-    if swept == 0:
+        marked = types.int64(0)
+        if made != 0:
+            marked = call_object(shared[MARK_VIEW], stack, 4, 0)
+        decref(marked)
+        decref(made)
+        done = marked != 0
+    if not done:
         decref(out)
         return 0
     return out
 
 
+@register_jitable(inline="always")
+def _spec_of(shared: Any, array: Any, stack: Any) -> Any:
+    """The spec of an array: a new reference, or 0 with an exception set."""
+    ndim = load32(array + NDIM)
+    dimensions = load64(array + DIMENSIONS)
+    shape = tuple_new(ndim)
+    key = tuple_new(2)
+    whole = shape != 0 and key != 0
+    if shape != 0:
+        for i in range(ndim):
+            size = as_object(load64(dimensions + 8 * i))
+            whole = whole and size != 0
+            tuple_set(shape, i, size)
+    spec = types.int64(0)
+    if key != 0:
+        tuple_set(key, 0, shape)
+        tuple_set(key, 1, held(load64(array + DESCR)))
+    if whole:
+        spec = held(dict_get(shared[SPECS], key))
+    if key == 0:
+        decref(shape)
+    decref(key)
+    if whole and spec == 0:
+        store64(stack, array)
+        spec = call_object(shared[SPEC_OF], stack, 1, 0)
+    return spec
+
+
+@register_jitable(inline="always")
+def _plan(shared: Any, primitive: Any, mask: Any, stack: Any) -> Any:
+    """What `Primitive.plan` gives: a new reference, or 0 with an exception set."""
+    number = as_object(mask)
+    plan = types.int64(0)
+    if number != 0:
+        plan = held(dict_get(load64(primitive + shared[PLANS_SLOT]), number))
+        if plan == 0:
+            store64(stack, primitive)
+            store64(stack + 8, number)
+            plan = call_object(shared[PLAN], stack, 2, 0)
+    decref(number)
+    return plan
+
+
+@register_jitable(inline="always")
+def _record(
+    shared: Any, primitive: Any, plan: Any, arrays: Any, places: Any, specs: Any, out: Any,
+    stack: Any,
+) -> Any:  # fmt: skip
+    """Append the record of ``out`` and give it its place; False with an exception set."""
+    none = shared[NONE]
+    n = tuple_size(places)
+    given = tuple_size(arrays) - n
+    spec = load64(out + shared[SPEC_SLOT])
+    candidates = tuple_new(n + 2)
+    saved = types.int64(0)
+    if candidates != 0:
+        tuple_set(candidates, 0, held(none))
+        for i in range(n):
+            tuple_set(candidates, i + 1, held(tuple_get(arrays, i)))
+        tuple_set(candidates, n + 1, held(load64(out + shared[ARRAY_SLOT])))
+        store64(stack, candidates)
+        saved = call_object(tuple_get(plan, 1), stack, 1, 0)
+    decref(candidates)
+    kept = tuple_new(given + n)
+    record = tuple_new(5 + 2 * n)
+    if saved == 0 or kept == 0 or record == 0:
+        decref(saved)
+        decref(kept)
+        decref(record)
+        return False
+    serial = next_of(shared[SERIALS])
+    if serial == 0:
+        decref(saved)
+        decref(kept)
+        decref(record)
+        return False
+    dropped = tuple_get(plan, 0)
+    for i in range(given):
+        tuple_set(kept, i, held(tuple_get(arrays, n + i)))
+    for i in range(n):
+        shape = load64(load64(specs + 8 * i) + shared[SHAPE_SLOT])
+        tuple_set(kept, given + i, held(shape))
+    tuple_set(record, 0, serial)
+    tuple_set(record, 1, held(load64(primitive + shared[CODE_SLOT])))
+    tuple_set(record, 2, held(load64(spec + shared[NUMBER_SLOT])))
+    tuple_set(record, 3, kept)
+    for i in range(n):
+        place = tuple_get(places, i)
+        for j in range(tuple_size(dropped)):
+            if as_int(tuple_get(dropped, j)) == i:
+                place = none
+        tuple_set(record, 4 + i, held(place))
+    for i in range(n + 1):
+        tuple_set(record, 4 + n + i, held(tuple_get(saved, i)))
+    # The collector has nothing to find from here: numbers, arrays and tuples of numbers.
+    untrack(record)
+    appended = list_append(shared[RECORDS], record)
+    if appended == 0:
+        store64(out + shared[PLACE_SLOT], held(serial))
+        decref(none)
+    decref(record)
+    decref(saved)
+    return appended == 0
+
+
 def compile_apply() -> Any:
     """The compiled function, from the cache where it is there."""
-    module = sys.modules[__name__]
-    names = ("native", "layout", "views")
-    parts = [module, *(sys.modules[f"tapegrad.kernels.{name}"] for name in names)]
-    source = "".join(map(inspect.getsource, parts))
-    cache = KernelCache("apply", hashlib.sha256(source.encode()).digest())
+    cache = source_cache("apply", _apply)
     return compile_native(_apply, types.int64(*[types.int64] * 5), cache)

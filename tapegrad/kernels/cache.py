@@ -12,21 +12,24 @@ The directory is $TAPEGRAD_CACHE_DIR, or tapegrad/ in the user's cache directory
 from __future__ import annotations
 
 import hashlib
+import importlib
+import inspect
 import os
 import pickle
 import stat
 import sys
 import tempfile
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
 
 import llvmlite
 import numba
+import numpy as np
 from numba.core import serialize
 from numba.core.compiler import CompileResult
 
-__all__ = ["KernelCache", "cache_directory", "fingerprint"]
+__all__ = ["KernelCache", "cache_directory", "fingerprint", "source_cache"]
 
 #: Changes with the way that kernels are compiled, which their sources don't show.
 KERNEL_FORMAT = b"2: no fused multiply-add"
@@ -65,17 +68,52 @@ def _closed_directory() -> Path | None:
         return None
 
 
-def fingerprint(code: CodeType) -> bytes:
-    """A digest of what a function does: its bytecode, names and constants, not its line numbers."""
+def fingerprint(function: Any) -> bytes:
+    """A digest of what a function does: its bytecode, names and constants, not its line numbers.
+
+    The values of the numbers that it finds outside count, too, since they are compiled in; and so
+    does what the functions do that it calls.
+    """
     digest = hashlib.sha256()
-    digest.update(code.co_code)
-    digest.update(repr((code.co_names, code.co_varnames, code.co_argcount)).encode())
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            digest.update(fingerprint(constant))
-        else:
-            digest.update(repr(constant).encode())
+    seen: set[Any] = set()
+
+    def add_code(code: CodeType) -> None:
+        digest.update(code.co_code)
+        digest.update(repr((code.co_names, code.co_varnames, code.co_argcount)).encode())
+        for constant in code.co_consts:
+            if isinstance(constant, CodeType):
+                add_code(constant)
+            else:
+                digest.update(repr(constant).encode())
+
+    def add_value(name: str, value: Any) -> None:
+        value = getattr(value, "py_func", value)  # a function of Numba's
+        if isinstance(value, FunctionType):
+            add_function(value)
+        elif isinstance(value, (bool, int, float, complex, str, tuple, np.generic)):
+            digest.update(repr((name, value)).encode())
+        elif isinstance(value, np.ndarray):
+            digest.update(repr((name, value.shape, value.dtype.str)).encode() + value.tobytes())
+
+    def add_function(function: FunctionType) -> None:
+        if function in seen:
+            return
+        seen.add(function)
+        add_code(function.__code__)
+        outside = inspect.getclosurevars(function)
+        for name, value in sorted({**outside.globals, **outside.nonlocals}.items()):
+            add_value(name, value)
+
+    add_function(function)
     return digest.digest()
+
+
+def source_cache(name: str, function: Any) -> KernelCache:
+    """The cache of a function that is written over addresses, with the modules that it may use."""
+    used = ("native", "layout", "leaves", "spreading", "views")
+    names = (function.__module__, *(f"tapegrad.kernels.{n}" for n in used))
+    source = "".join(inspect.getsource(importlib.import_module(n)) for n in names)
+    return KernelCache(name, hashlib.sha256(source.encode()).digest(), fingerprint(function))
 
 
 class KernelCache:
@@ -111,7 +149,11 @@ class KernelCache:
             return None
         path = self._path(directory, context)
         try:
-            content = path.read_bytes()
+            with path.open("rb") as file:
+                # The directory may have been open to others once.
+                if sys.platform != "win32" and os.fstat(file.fileno()).st_uid != os.getuid():
+                    return None
+                content = file.read()
         except OSError:
             return None
         if hashlib.sha256(content[32:]).digest() != content[:32]:

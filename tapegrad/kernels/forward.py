@@ -11,14 +11,12 @@ adds the address of the operator's own fields.
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import sys
 from typing import Any
 
 from numba import carray, types
+from numba.extending import register_jitable
 
-from tapegrad.kernels.cache import KernelCache
+from tapegrad.kernels.cache import source_cache
 from tapegrad.kernels.layout import (
     ARRAY_SLOT,
     AS_BOOL_SLOT,
@@ -31,6 +29,7 @@ from tapegrad.kernels.layout import (
     FLOAT,
     INT,
     LIMIT,
+    NBYTES_SLOT,
     NDARRAY,
     NEW_ARRAY,
     NONE,
@@ -112,6 +111,24 @@ __all__ = ["compile_forward"]
 OPERATOR_FIELDS = 19
 
 
+@register_jitable
+def is_short(shared: Any, spec: Any, array: Any, descr: Any) -> Any:
+    """Whether an operand is one of these loops: real, not large, an array as its spec says.
+
+    The spec knows its size; but nobody may have an array's shape changed under a loop.
+    """
+    n = types.int64(1)
+    for i in range(load32(array + NDIM)):
+        n *= load64(load64(array + DIMENSIONS) + 8 * i)
+    itemsize = types.int64(4 if descr == shared[DESCR_32] else 8)
+    return (
+        load64(spec + shared[SHORT_SLOT]) == shared[TRUE]
+        and load64(array + DESCR) == descr
+        and (descr == shared[DESCR_32] or descr == shared[DESCR_64])
+        and n * itemsize == as_int(load64(spec + shared[NBYTES_SLOT]))
+    )
+
+
 def _forward(operator: int, self: int, args: int, count: int, names: int) -> int:
     """Run an operator on ``self`` (0: a function's call) and ``count`` arguments at ``args``.
 
@@ -135,13 +152,14 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
         x = self if self != 0 else load64(args)
         ready = load64(x + TYPE) == shared[TENSOR]
     if ready:
-        ready = is_settled(shared, x)
-        spec = load64(load64(x + shared[SPEC_SLOT]) + shared[DETACHED_SLOT])
+        spec = load64(x + shared[SPEC_SLOT])
         x_array = load64(x + shared[ARRAY_SLOT])
         x_place = load64(x + shared[PLACE_SLOT])
+        ready = spec != 0 and x_array != 0 and x_place != 0 and is_settled(shared, x)
+    if ready:
+        spec = load64(spec + shared[DETACHED_SLOT])
         descr = load64(x_array + DESCR)
-        ready = ready and load64(spec + shared[SHORT_SLOT]) == shared[TRUE]
-        ready = ready and (descr == shared[DESCR_32] or descr == shared[DESCR_64])
+        ready = is_short(shared, spec, x_array, descr)
     x_spec = y_spec = spec
     largest = x_array  # has the shape of the result
     number = False  # whether y is one of which no array is kept
@@ -151,12 +169,15 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
         y = load64(args + 8 * (1 - own))
         kind = load64(y + TYPE)
         if kind == shared[TENSOR]:
-            ready = is_settled(shared, y) and op[SWAPPED] == 0
-            y_spec = load64(load64(y + shared[SPEC_SLOT]) + shared[DETACHED_SLOT])
+            y_spec = load64(y + shared[SPEC_SLOT])
             y_array = load64(y + shared[ARRAY_SLOT])
             y_place = load64(y + shared[PLACE_SLOT])
-            ready = ready and load64(y_array + DESCR) == descr
-            if y_spec != x_spec:
+            ready = y_spec != 0 and y_array != 0 and y_place != 0 and op[SWAPPED] == 0
+            ready = ready and is_settled(shared, y)
+            if ready:
+                y_spec = load64(y_spec + shared[DETACHED_SLOT])
+                ready = is_short(shared, y_spec, y_array, descr)
+            if ready and y_spec != x_spec:
                 x_shape = load64(x_spec + shared[SHAPE_SLOT])
                 y_shape = load64(y_spec + shared[SHAPE_SLOT])
                 y_form, rows = form_of(x_shape, y_shape)
@@ -164,14 +185,13 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
                     y_form = types.int64(FULL)
                     x_form, rows = form_of(y_shape, x_shape)
                     spec, largest = y_spec, y_array
-                ready = ready and x_form != OTHER
-                ready = ready and load64(y_spec + shared[SHORT_SLOT]) == shared[TRUE]
+                ready = x_form != OTHER
         elif op[NUMBERS] != 0 and (kind == shared[FLOAT] or kind == shared[INT]):
             y_array = dict_get(load64(spec + shared[CONSTANTS_SLOT]), y)
             # A number that isn't kept: Python keeps it, or (as 0) it is made an array each time.
             number = y_array == 0
             kept = dict_size(load64(spec + shared[CONSTANTS_SLOT]))
-            ready = ready and (not number or y == shared[ZERO])
+            ready = not number or y == shared[ZERO]
             if number and kind == shared[FLOAT]:
                 ready = kept >= CONSTANTS or as_float(y) == 0
             y_form = types.int64(ONE)
@@ -179,12 +199,10 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
             ready = False
     itemsize = types.int64(4 if descr == shared[DESCR_32] else 8)
     n = types.int64(1)
-    ndim = dimensions = types.int64(0)
+    ndim = types.int64(0)
     if ready:
         ndim = load32(largest + NDIM)
-        dimensions = load64(largest + DIMENSIONS)
-        for i in range(ndim):
-            n *= load64(dimensions + 8 * i)
+        n = as_int(load64(spec + shared[NBYTES_SLOT])) // itemsize
         rows = split_rows(x_array, x_form, rows)
         if y_array != 0:
             rows = split_rows(y_array, y_form, rows)
@@ -209,106 +227,106 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
     incref(x_array)
     incref(x_place)
     incref(y_place)
-    incref(out_spec)
     if number:
         incref(descr)
         y_array = call_new_array(shared[NEW_ARRAY], (shared[NDARRAY], descr, 0, 0, 0, 0, 0, 0))
-        if y_array == 0:
-            return 0
-        if itemsize == 4:
+        if y_array != 0 and itemsize == 4:
             carray(pointer_to(load64(y_array + DATA), types.float32(0)), 1)[0] = as_float(y)
-        else:
+        elif y_array != 0:
             carray(pointer_to(load64(y_array + DATA), types.float64(0)), 1)[0] = as_float(y)
-    elif arity == 2:
+    else:
         incref(y_array)
     incref(out_descr)
     array = call_new_array(
         shared[NEW_ARRAY],
         (shared[NDARRAY], out_descr, ndim, load64(largest + DIMENSIONS), 0, 0, 0, 0),
     )
-    if array == 0:
-        return 0
-    out_size = types.int64(1) if op[AS_BOOL] != 0 else itemsize
     if op[SWAPPED]:
         x_array, y_array = y_array, x_array
         x_place, y_place = y_place, x_place
         x_form, y_form = y_form, x_form
-    loop = op[LOOP_32] if itemsize == 4 else op[LOOP_64]
-    closure = op[DATA_32] if itemsize == 4 else op[DATA_64]
-    inner = n // rows
-    x_data = load64(x_array + DATA)
-    x_row, x_step = steps_of(x_array, x_form, inner, itemsize)
-    data = load64(array + DATA)
-    if arity == 1:
-        for k in range(rows):
-            row = (x_data + k * x_row, data + k * inner * out_size)
-            call_ufunc_loop(loop, closure, inner, row, (x_step, out_size))
-    else:
-        y_data = load64(y_array + DATA)
-        y_row, y_step = steps_of(y_array, y_form, inner, itemsize)
-        for k in range(rows):
-            rows_of = (x_data + k * x_row, y_data + k * y_row, data + k * inner * out_size)
-            call_ufunc_loop(loop, closure, inner, rows_of, (x_step, y_step, out_size))
-
-    out = new_object(shared[TENSOR], 0)
-    if out == 0:
-        return 0
-    store64(out + shared[ARRAY_SLOT], array)
-    store64(out + shared[SPEC_SLOT], out_spec)
+    out = types.int64(0)
+    computed = array != 0 and (arity == 1 or (x_array != 0 and y_array != 0))
+    if computed:
+        loop = op[LOOP_32] if itemsize == 4 else op[LOOP_64]
+        closure = op[DATA_32] if itemsize == 4 else op[DATA_64]
+        out_size = types.int64(1) if op[AS_BOOL] != 0 else itemsize
+        inner = n // rows
+        data = load64(array + DATA)
+        x_data = load64(x_array + DATA)
+        x_row, x_step = steps_of(x_array, x_form, inner, itemsize)
+        if arity == 1:
+            for k in range(rows):
+                row = (x_data + k * x_row, data + k * inner * out_size)
+                call_ufunc_loop(loop, closure, inner, row, (x_step, out_size))
+        else:
+            y_data = load64(y_array + DATA)
+            y_row, y_step = steps_of(y_array, y_form, inner, itemsize)
+            for k in range(rows):
+                both = (x_data + k * x_row, y_data + k * y_row, data + k * inner * out_size)
+                call_ufunc_loop(loop, closure, inner, both, (x_step, y_step, out_size))
+        out = new_object(shared[TENSOR], 0)
+    record = serial = mixed = types.int64(0)
     for_x = recording and x_place != none
     for_y = recording and y_place != none
-    if not (for_x or for_y):
+    recorded = out != 0 and (for_x or for_y)
+    if recorded:
+        record = tuple_new(5 + 2 * arity)
+        serial = next_of(shared[SERIALS])
+        mixed = tuple_new(2) if x_spec != y_spec else held(none)
+    if out == 0 or (recorded and (record == 0 or serial == 0 or mixed == 0)):
+        # Out of memory, with an exception set. What is 0 is let go of, too.
         decref(x_array)
-        if arity == 2:
-            decref(y_array)
+        decref(y_array)
+        decref(x_place)
+        decref(y_place)
+        decref(array)
+        decref(record)
+        decref(serial)
+        decref(mixed)
+        decref(out)
+        return 0
+    store64(out + shared[ARRAY_SLOT], array)
+    store64(out + shared[SPEC_SLOT], held(out_spec))
+    if not recorded:
         store64(out + shared[PLACE_SLOT], held(none))
+        decref(x_array)
+        decref(y_array)
         decref(x_place)
         decref(y_place)
         return out
-    record = tuple_new(5 + 2 * arity)
-    serial = next_of(shared[SERIALS])
-    if serial == 0 or record == 0:
-        return 0
-    incref(serial)
-    store64(out + shared[PLACE_SLOT], serial)
+    store64(out + shared[PLACE_SLOT], held(serial))
+    saves_x = (for_x and op[SAVES_X_FOR_X] != 0) or (for_y and op[SAVES_X_FOR_Y] != 0)
+    saves_y = (for_x and op[SAVES_Y_FOR_X] != 0) or (for_y and op[SAVES_Y_FOR_Y] != 0)
+    saves_out = (for_x and op[SAVES_OUT_FOR_X] != 0) or (for_y and op[SAVES_OUT_FOR_Y] != 0)
     tuple_set(record, 0, serial)
     tuple_set(record, 1, held(op[CODE]))
     tuple_set(record, 2, held(load64(spec + shared[NUMBER_SLOT])))
     if x_spec != y_spec:
-        mixed = tuple_new(2)
         tuple_set(mixed, 0, held(load64(x_spec + shared[NUMBER_SLOT])))
         tuple_set(mixed, 1, held(load64(y_spec + shared[NUMBER_SLOT])))
-        tuple_set(record, 3, mixed)
-    else:
-        tuple_set(record, 3, held(none))
-    tuple_set(record, 4, x_place)
-    if (for_x and op[SAVES_X_FOR_X]) or (for_y and op[SAVES_X_FOR_Y]):
-        tuple_set(record, 4 + arity, x_array)
-    else:
-        tuple_set(record, 4 + arity, held(none))
-        decref(x_array)
+    tuple_set(record, 3, mixed)
+    tuple_set(record, 4, held(x_place))
+    tuple_set(record, 4 + arity, held(x_array if saves_x else none))
     if arity == 2:
-        tuple_set(record, 5, y_place)
-        if (for_x and op[SAVES_Y_FOR_X]) or (for_y and op[SAVES_Y_FOR_Y]):
-            tuple_set(record, 7, y_array)
-        else:
-            tuple_set(record, 7, held(none))
-            decref(y_array)
-    else:
-        decref(y_place)
-    saved = none
-    if (for_x and op[SAVES_OUT_FOR_X]) or (for_y and op[SAVES_OUT_FOR_Y]):
-        saved = array
-    tuple_set(record, 4 + 2 * arity, held(saved))
+        tuple_set(record, 5, held(y_place))
+        tuple_set(record, 7, held(y_array if saves_y else none))
+    tuple_set(record, 4 + 2 * arity, held(array if saves_out else none))
     # Numbers and arrays: nothing that the collector has to follow.
     untrack(record)
     appended = list_append(shared[RECORDS], record)
+    number_of = as_int(serial)
     decref(record)
+    decref(x_array)
+    decref(y_array)
+    decref(x_place)
+    decref(y_place)
     if appended != 0:
+        decref(out)
         return 0
     if n * itemsize > SMALL_BYTES:
         shared[BYTES] += (arity + 1) * n * itemsize
-    if as_int(serial) > as_int(load64(shared[LIMIT])) or shared[BYTES] > SWEEP_BYTES:
+    if number_of > as_int(load64(shared[LIMIT])) or shared[BYTES] > SWEEP_BYTES:
         shared[BYTES] = 0
         swept = call_object(shared[SWEEP], 0, 0, 0)
         if swept == 0:
@@ -320,9 +338,5 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
 
 def compile_forward() -> Any:
     """The compiled function, from the cache where it is there."""
-    module = sys.modules[__name__]
-    names = ("native", "layout", "spreading", "views")
-    parts = [module, *(sys.modules[f"tapegrad.kernels.{name}"] for name in names)]
-    source = "".join(map(inspect.getsource, parts))
-    cache = KernelCache("forward", hashlib.sha256(source.encode()).digest())
+    cache = source_cache("forward", _forward)
     return compile_native(_forward, types.int64(*[types.int64] * 5), cache)

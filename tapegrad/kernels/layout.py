@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.kernels.native import api_function, offset_of
+from tapegrad.kernels.native import api_function, keep_forever, offset_of
 from tapegrad.modes import Switch, switch
 from tapegrad.primitive import Primitive
 from tapegrad.spec import Spec, spec_of, spec_table
@@ -25,6 +25,8 @@ __all__ = ["SHARED_FIELDS", "make_shared"]
     FLOATING_POINT_ERROR,
     RUNTIME_WARNING,
     NDARRAY,
+    TUPLE,
+    PRIMITIVE,
     NONE,
     TRUE,
     ZERO,
@@ -63,16 +65,15 @@ __all__ = ["SHARED_FIELDS", "make_shared"]
     SPECS,
     AS_ARRAY,  # ids of functions
     SPEC_OF,
+    PLAN,
     MARK_VIEW,
     BYTES,  # kept by records since the last sweep, of arrays that are not small
     NEW_ARRAY,  # address of PyArray_NewFromDescr
-) = range(47)
-SHARED_FIELDS = 47
+) = range(50)
+SHARED_FIELDS = 50
 
 #: The number of PyArray_NewFromDescr in NumPy's table of functions.
 NEW_FROM_DESCR = 94
-
-_kept: list[Any] = []  # what is known by its address only
 
 
 def make_shared(kind: Any, view_kind: Any, mark_view: Callable[..., None]) -> np.ndarray:
@@ -83,8 +84,8 @@ def make_shared(kind: Any, view_kind: Any, mark_view: Callable[..., None]) -> np
     fields = np.zeros(SHARED_FIELDS, np.int64)
     counter, sweep = tape.next_serial.__self__, tape.sweep  # type: ignore[attr-defined]
     errors = (FloatingPointError, RuntimeWarning)
-    dtypes = map(np.dtype, "fd?")
-    things = (kind, float, int, *errors, np.ndarray, None, True, 0, *dtypes)
+    kinds = (kind, float, int, *errors, np.ndarray, tuple, Primitive)
+    things = (*kinds, None, True, 0, *map(np.dtype, "fd?"))
     fields[TENSOR : TENSOR + len(things)] = [id(thing) for thing in things]
     for first, owner, slots in (
         (ARRAY_SLOT, kind, ("_array", "_spec", "_place", "_grad", "_extra")),
@@ -102,8 +103,9 @@ def make_shared(kind: Any, view_kind: Any, mark_view: Callable[..., None]) -> np
         fields[first : first + len(slots)] = [offset_of(owner, slot) for slot in slots]
     switches = [id(switch) + offset_of(Switch, slot) for slot in ("plain", "paused", "limit")]
     fields[PLAIN : PLAIN + len(switches)] = switches
-    known = (tape.records, counter, sweep, tape.leaves, spec_table, np.asarray, spec_of, mark_view)
+    tables = (tape.records, counter, sweep, tape.leaves, spec_table)
+    known = (*tables, np.asarray, spec_of, Primitive.plan, mark_view)
     fields[RECORDS : RECORDS + len(known)] = [id(thing) for thing in known]
     fields[NEW_ARRAY] = api_function(NEW_FROM_DESCR)
-    _kept.extend((fields, *things, *known))
+    keep_forever((fields, *things, *known))
     return fields

@@ -21,6 +21,7 @@ from tapegrad.kernels.layout import (
     NEW_ARRAY,
     NONE,
     PLACE_SLOT,
+    SHAPE_SLOT,
     SHARED_FIELDS,
     SPEC_SLOT,
     SPECIAL_SLOT,
@@ -37,6 +38,7 @@ from tapegrad.kernels.native import (
     TYPE,
     as_object,
     call_new_array,
+    clear_error,
     decref,
     dict_get,
     held,
@@ -52,9 +54,10 @@ from tapegrad.kernels.native import (
 __all__ = ["claim_leaf", "give_gradients"]
 
 # Columns of the table. An empty row has no place; BUFFER is DEAD where nobody wants the gradient;
-# ARRAY is the array's address, with a reference of the row's own, if the loop made it.
-PLACE, BUFFER, FILLED, ARRAY, SIZE = range(5)
-COLUMNS = 5
+# ARRAY is the array's address, with a reference of the row's own, if the loop made it; SIZE, DTYPE
+# and SHAPE (the id of the spec's tuple) say what a share must be to be gathered there.
+PLACE, BUFFER, FILLED, ARRAY, SIZE, DTYPE, SHAPE = range(7)
+COLUMNS = 7
 DEAD = 1
 
 #: Gradients of larger leaves are left to Python.
@@ -71,7 +74,7 @@ def claim_leaf(shared_address: Any, row: Any, place_object: Any, place: Any, dty
         leaf = weakly_held(reference)
     claimed = True
     n = types.int64(1)
-    array = types.int64(0)
+    array = shape = types.int64(0)
     buffer = types.int64(DEAD)
     if leaf != shared[NONE]:
         descr = shared[DESCR_64]
@@ -82,9 +85,11 @@ def claim_leaf(shared_address: Any, row: Any, place_object: Any, place: Any, dty
         dimensions = load64(data + DIMENSIONS)
         for i in range(ndim):
             n *= load64(dimensions + 8 * i)
+        spec = load64(leaf + shared[SPEC_SLOT])
+        shape = load64(spec + shared[SHAPE_SLOT])
         claimed = (
             load64(leaf + TYPE) == shared[TENSOR]
-            and load64(load64(leaf + shared[SPEC_SLOT]) + shared[SPECIAL_SLOT]) != shared[TRUE]
+            and load64(spec + shared[SPECIAL_SLOT]) != shared[TRUE]
             and load64(data + DESCR) == descr
             and load32(data + FLAGS) & C_CONTIGUOUS != 0
             and n <= LARGEST
@@ -94,19 +99,28 @@ def claim_leaf(shared_address: Any, row: Any, place_object: Any, place: Any, dty
             array = call_new_array(
                 shared[NEW_ARRAY], (shared[NDARRAY], descr, ndim, dimensions, 0, 0, 0, 0)
             )
-            buffer = load64(array + DATA)
+            if array == 0:
+                clear_error()  # of memory: Python will say so
+                claimed = False
+            else:
+                buffer = load64(array + DATA)
     if claimed:
         row[PLACE] = place
         row[BUFFER] = buffer
         row[FILLED] = 0
         row[ARRAY] = array
         row[SIZE] = n
+        row[DTYPE] = dtype
+        row[SHAPE] = shape
     return claimed
 
 
 @register_jitable(inline="always")
 def give_gradients(shared_address: Any, leaves: Any, rows: Any) -> Any:
-    """Make gradients of the arrays of leaves that have none; returns how many rows are left."""
+    """Make gradients of the arrays of leaves that have none; returns how many rows are left.
+
+    Python has the rest: leaves that have a gradient, and those that are not what they were.
+    """
     shared = carray(pointer_to(shared_address, types.int64(1)), SHARED_FIELDS)
     none = shared[NONE]
     left = types.int64(0)
@@ -118,15 +132,25 @@ def give_gradients(shared_address: Any, leaves: Any, rows: Any) -> Any:
                 # Made first: the cycle collector may run here, and free any leaf.
                 gradient = new_object(shared[TENSOR], 0)
                 place = as_object(row[PLACE])
-                reference = dict_get(shared[LEAF_TABLE], place)
+                reference = types.int64(0)
+                if gradient == 0 or place == 0:
+                    clear_error()
+                else:
+                    reference = dict_get(shared[LEAF_TABLE], place)
                 decref(place)
                 leaf = none
                 if reference != 0:
                     leaf = weakly_held(reference)
                 if leaf != none:
                     before = load64(leaf + shared[GRAD_SLOT])
-                    if before == 0 or before == none:
-                        spec = load64(leaf + shared[SPEC_SLOT])
+                    spec = load64(leaf + shared[SPEC_SLOT])
+                    descr = load64(load64(leaf + shared[ARRAY_SLOT]) + DESCR)
+                    if (
+                        (before == 0 or before == none)
+                        and load64(spec + shared[SHAPE_SLOT]) == row[SHAPE]
+                        and load64(spec + shared[SPECIAL_SLOT]) != shared[TRUE]
+                        and descr == load64(row[ARRAY] + DESCR)
+                    ):
                         store64(gradient + shared[ARRAY_SLOT], row[ARRAY])
                         store64(gradient + shared[SPEC_SLOT], held(spec))
                         store64(gradient + shared[PLACE_SLOT], held(none))

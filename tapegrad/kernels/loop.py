@@ -13,22 +13,20 @@ array, which in the end becomes its gradient.
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import sys
 from typing import Any
 
 from numba import carray, types
-from numba.extending import register_jitable
 
 from tapegrad.kernels.adjoint import ARITY
-from tapegrad.kernels.cache import KernelCache
+from tapegrad.kernels.cache import source_cache
 from tapegrad.kernels.leaves import (
     BUFFER,
     COLUMNS,
     DEAD,
+    DTYPE,
     FILLED,
     PLACE,
+    SHAPE,
     SIZE,
     claim_leaf,
     give_gradients,
@@ -61,7 +59,7 @@ from tapegrad.kernels.spreading import COLUMN, FULL, ONE, OTHER, ROW, form_of, s
 __all__ = ["compile_loop"]
 
 # What the loop returns: why it stopped.
-DONE, YIELD, PYTHON, NEW_LEAF, NEW_KERNEL = range(5)
+DONE, YIELD, PYTHON, NEW_LEAF, NEW_KERNEL, NO_MEMORY = range(6)
 
 # Fields of the state.
 (
@@ -75,7 +73,7 @@ DONE, YIELD, PYTHON, NEW_LEAF, NEW_KERNEL = range(5)
     LEAVES,  # address of the leaves' table, see `leaves`
     LEAF_MASK,  # number of its rows - 1
     LEAF_COUNT,  # rows in use
-    SPECS,  # address: for each spec its size, dtype (-1: not one for kernels)
+    SPECS,  # address: for each spec its size, dtype (-1: not one for kernels), id of the shape
     KERNELS,  # address: for each primitive, input and dtype a kernel (0: not compiled, -1: none)
     TOOLS,  # address of what structural kernels use
     STRUCTURAL,  # address: for each primitive 0: kernels of rules, 1: structural ones, -1: none
@@ -84,12 +82,10 @@ DONE, YIELD, PYTHON, NEW_LEAF, NEW_KERNEL = range(5)
     RETAIN,  # keep saved values
     LATEST,  # records older than this may have saved what was changed since
     ROOT,  # id of the array that is the first record's adjoint (it counts as pending), or 0
-    SPEC_LIST,  # id of the list of specs, and the offset of their shapes
-    SHAPE,
     SHARED,  # address of the fields of `layout`, if the loop may give leaves gradients; or 0
     ARGUMENT,  # of the reason it stopped: a leaf's place; or a kernel's position
-) = range(23)
-FIELDS = 23
+) = range(21)
+FIELDS = 21
 
 IN_PYTHON = 1
 
@@ -99,12 +95,6 @@ LONG_SUM = 64
 #: Elements, plus RECORD_WORK for each record, that are some 5 ms of work.
 BUDGET_ELEMENTS = 200_000
 RECORD_WORK = 40
-
-
-@register_jitable(inline="always")
-def shape_of(state: Any, spec: Any) -> Any:
-    """The shape of a spec, a tuple."""
-    return load64(list_get(state[SPEC_LIST], spec) + state[SHAPE])
 
 
 def _loop(state_address: int) -> int:
@@ -125,8 +115,10 @@ def _loop(state_address: int) -> int:
     size_0 = size_1 = size_2 = types.int64(0)
     if state[ROOT] != 0:
         spec = as_int(tuple_get(list_get(records, index), 2))
-        nbytes = specs[2 * spec] * (4 if specs[2 * spec + 1] == 0 else 8)
+        nbytes = specs[3 * spec] * (4 if specs[3 * spec + 1] == 0 else 8)
         adjoints[index] = allocate(max(nbytes, 8))
+        if adjoints[index] == 0:
+            return NO_MEMORY
         copy_bytes(adjoints[index], load64(state[ROOT] + DATA), nbytes)
         state[ROOT] = 0
     while index >= 0 and state[PENDING] > 0:
@@ -139,13 +131,16 @@ def _loop(state_address: int) -> int:
             return YIELD
         record = list_get(records, index)
         serial = as_int(tuple_get(record, 0))
+        # Two threads can append in another order than they counted: it may be a step back.
+        while state[STOP] > 0 and stops[state[STOP] - 1] <= serial:
+            state[STOP] -= 1
         while stops[state[STOP]] > serial:
             state[STOP] += 1
         size = tuple_size(record)
         arity = (size - 5) // 2
         spec = as_int(tuple_get(record, 2))
         code = as_int(tuple_get(record, 1))
-        dtype = specs[2 * spec + 1]
+        dtype = specs[3 * spec + 1]
         structural = structurals[code]
         if (
             out_bar == IN_PYTHON
@@ -158,24 +153,24 @@ def _loop(state_address: int) -> int:
             or (state[RETAIN] == 0 and load32(record) != 1)
         ):
             return PYTHON
-        n = specs[2 * spec]
+        n = specs[3 * spec]
+        params = tuple_get(record, 3)
         itemsize = 4 if dtype == 0 else 8
         # First see that all is there, so that Python can take over before anything has been done.
         form_0 = form_1 = form_2 = types.int64(FULL)
         rows = types.int64(1)
-        mixed = tuple_get(record, 3)
-        if structural == 0 and mixed != none:
+        if structural == 0 and params != none:
             known = n > 0
-            shape = shape_of(state, spec)
+            shape = specs[3 * spec + 2]
             for i in range(arity):
-                number = as_int(tuple_get(mixed, i))
-                form, split = form_of(shape, shape_of(state, number))
+                number = as_int(tuple_get(params, i))
+                form, split = form_of(shape, specs[3 * number + 2])
                 if form in (ROW, COLUMN):
                     known = known and (rows == 1 or rows == split)
                     rows = split
                 # Long sums of singles are Python's, which adds them as doubles.
                 long = form == ROW and dtype == 0 and split > LONG_SUM
-                if form == OTHER or long or specs[2 * number + 1] != dtype:
+                if form == OTHER or long or specs[3 * number + 1] != dtype:
                     known = False
                 if i == 0:
                     form_0 = form
@@ -202,6 +197,12 @@ def _loop(state_address: int) -> int:
                     call_structural(kernel, (record, 0, 0, 0, 0, 0, state[TOOLS])) == 0
                 ):
                     return PYTHON
+                # What the input was when it was used: it may have been given other data since.
+                shape = specs[3 * spec + 2]
+                if structural != 0:
+                    shape = tuple_get(params, tuple_size(params) - arity + i)
+                elif params != none:
+                    shape = specs[3 * as_int(tuple_get(params, i)) + 2]
                 place = as_int(object_)
                 if place < 0:
                     slot = (-place) & mask
@@ -220,6 +221,8 @@ def _loop(state_address: int) -> int:
                     m = leaf[SIZE]
                     if leaf[BUFFER] == DEAD:
                         target = types.int64(-1)
+                    elif leaf[SHAPE] != shape or leaf[DTYPE] != dtype:
+                        return PYTHON
                 else:
                     # Serials are dense where nothing was swept: guess, else look downwards.
                     guess = index - (serial - place)
@@ -246,11 +249,10 @@ def _loop(state_address: int) -> int:
                         target = low
                     if adjoints[target] == IN_PYTHON:
                         return PYTHON
-                    if structural != 0 or mixed != none:
-                        of_target = as_int(tuple_get(list_get(records, target), 2))
-                        m = specs[2 * of_target]
-                        if specs[2 * of_target + 1] != dtype:
-                            return PYTHON
+                    of_target = as_int(tuple_get(list_get(records, target), 2))
+                    m = specs[3 * of_target]
+                    if specs[3 * of_target + 1] != dtype or specs[3 * of_target + 2] != shape:
+                        return PYTHON
             if i == 0:
                 target_0 = target
                 size_0 = m
@@ -317,6 +319,8 @@ def _loop(state_address: int) -> int:
                 buffer = adjoints[target]
                 if buffer == 0:
                     buffer = allocate(max(m * itemsize, 8))
+                    if buffer == 0:
+                        return NO_MEMORY
                     adjoints[target] = buffer
                     state[PENDING] += 1
                     add = types.int64(0)
@@ -365,7 +369,9 @@ def _loop(state_address: int) -> int:
         if state[RETAIN] == 0:
             for j in range(4 + arity, size):
                 if tuple_get(record, j) != none:
-                    for k in range(4 + arity, size):
+                    # From the last one, which everybody looks at: what frees an array may run
+                    # anything, a replay of this record as well.
+                    for k in range(size - 1, 3 + arity, -1):
                         incref(state[RELEASED])
                         tuple_set(record, k, state[RELEASED])
                     break
@@ -377,9 +383,5 @@ def _loop(state_address: int) -> int:
 
 def compile_loop() -> Any:
     """The compiled loop, from the cache where it is there."""
-    module = sys.modules[__name__]
-    names = ("native", "layout", "leaves", "spreading")
-    parts = [module, *(sys.modules[f"tapegrad.kernels.{name}"] for name in names)]
-    source = "".join(map(inspect.getsource, parts))
-    cache = KernelCache("loop", hashlib.sha256(source.encode()).digest())
+    cache = source_cache("loop", _loop)
     return compile_native(_loop, types.int64(types.int64), cache)

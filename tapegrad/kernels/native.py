@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,7 @@ __all__ = [
     "api_function",
     "call",
     "compile_native",
+    "keep_forever",
     "load32",
     "load64",
     "offset_of",
@@ -47,6 +49,7 @@ C_CONTIGUOUS, ALIGNED = 0x1, 0x100
 
 list_get = types.ExternalFunction("PyList_GetItem", I64(I64, I64))
 list_set = types.ExternalFunction("PyList_SetItem", types.int32(I64, I64, I64))
+list_set_slice = types.ExternalFunction("PyList_SetSlice", types.int32(I64, I64, I64, I64))
 tuple_get = types.ExternalFunction("PyTuple_GetItem", I64(I64, I64))
 tuple_size = types.ExternalFunction("PyTuple_Size", I64(I64))
 tuple_set = types.ExternalFunction("PyTuple_SetItem", types.int32(I64, I64, I64))
@@ -328,6 +331,16 @@ def compile_native(
     return compiled
 
 
+def keep_forever(thing: Any) -> None:
+    """Keep an object until the process ends: code that may run last of all has its address.
+
+    Being in a module's dictionary isn't enough: that is emptied while user's objects still live.
+    """
+    increment = ctypes.pythonapi.Py_IncRef
+    increment.restype, increment.argtypes = None, [ctypes.py_object]
+    increment(thing)
+
+
 def word(address: int) -> int:
     """The 64-bit integer at an address, for Python."""
     return ctypes.c_int64.from_address(address).value
@@ -364,14 +377,26 @@ def ufunc_loop(ufunc: Any, kinds: str) -> tuple[int, int] | None:
         return None
     index = ufunc.types.index(kinds)
     found = ctypes.string_at(table + index * ufunc.nargs, ufunc.nargs)
-    if [np.dtype(kind).num for kind in kinds.replace("->", "")] != list(found):
+    loop = word(loops + 8 * index)
+    if [np.dtype(kind).num for kind in kinds.replace("->", "")] != list(found) or not loop:
         return None
-    return word(loops + 8 * index), word(data + 8 * index)
+    return loop, word(data + 8 * index)
+
+
+def _functions() -> list[str]:
+    """The functions of CPython that are called: one that is missing would end the process."""
+    things = globals().values()
+    named = [t.symbol for t in things if isinstance(t, types.ExternalFunction)]
+    return [*named, "PyObject_Vectorcall"]
 
 
 def probe() -> bool:
     """Whether arrays and reference counts lie in memory where the native loop looks for them."""
     if ctypes.sizeof(ctypes.c_void_p) != 8 or tuple.__basicsize__ not in (24, 32):
+        return False
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return False
+    if any(not hasattr(ctypes.pythonapi, name) for name in _functions()):
         return False
     array = np.arange(24.0).reshape(2, 3, 4).transpose(2, 0, 1)[1:]
     at = id(array)

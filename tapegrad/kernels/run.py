@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from typing import Any
 
 import numpy as np
+from numba.core.errors import NumbaError
 
 from tapegrad.kernels import layout, leaves, loop
 from tapegrad.kernels.adjoint import ARITY, DTYPES, adjoint_kernel
-from tapegrad.kernels.native import offset_of, probe
+from tapegrad.kernels.native import probe
 from tapegrad.kernels.structural import kernel_of, structural_kernel, tools
 from tapegrad.kernels.sweep import native_sweep
 from tapegrad.primitive import primitives
-from tapegrad.replay import Replay, added
+from tapegrad.replay import Replay, added, check_share
 from tapegrad.spec import Spec, specs
 from tapegrad.storage import clock
 from tapegrad.tape import PLACE, RELEASED, SPEC, Record, tape
@@ -49,14 +51,12 @@ class _Compiled:
             self.loop = kind(self._loop.address)
             tape.native_sweep = native_sweep()
         self.kernels: list[Any] = []
-        self.addresses = np.zeros(0, np.int64)
-        self.structural = np.zeros(0, np.int64)
-        self.specs = np.zeros(0, np.int64)
         self.tools = tools()
-        #: The addresses of these tables, and that of `layout`'s once there is one.
-        self.at: tuple[int, int, int] = (0, 0, 0)
+        self._lock = threading.Lock()
+        self._tables = _Tables(0, 0)
+        #: The address of `layout`'s table once there is one.
         self.shared = 0
-        self._retired: list[np.ndarray] = []  # a walk may still read them
+        self._retired: list[_Tables] = []  # a walk may still read them
 
     def share(self, *known: Any) -> np.ndarray:
         """The table of `layout`, made of what `layout.make_shared` takes."""
@@ -64,32 +64,77 @@ class _Compiled:
         self.shared = shared.ctypes.data
         return shared
 
-    def refresh(self) -> None:
-        """Bring the tables up to the present number of primitives and specs."""
-        if self.structural.size == len(primitives) and self.specs.size == 2 * len(specs):
-            return
-        self._retired += [self.addresses, self.structural, self.specs]
-        grown = np.zeros(2 * ARITY * len(primitives), np.int64)
-        grown[: self.addresses.size] = self.addresses
-        known = self.structural.size
-        structural = np.zeros(len(primitives), np.int64)
-        structural[:known] = self.structural
-        for code, primitive in enumerate(primitives[known:], known):
-            own = any(kernel_of(primitive, i) is not None for i in range(primitive.arity))
-            structural[code] = 0 if primitive.native else 1 if own else -1
-        self.addresses, self.structural = grown, structural
-        new = [x for spec in specs[self.specs.size // 2 :] for x in (spec.size, _dtype_code(spec))]
-        self.specs = np.concatenate([self.specs, np.array(new, np.int64)])
-        self.at = (self.specs.ctypes.data, grown.ctypes.data, structural.ctypes.data)
+    def refresh(self) -> _Tables:
+        """The tables, brought up to the present number of primitives and specs."""
+        tables = self._tables
+        if tables.primitives != len(primitives) or tables.specs != len(specs):
+            with self._lock:
+                tables = self._tables
+                if not tables.has_room():
+                    # Twice the room: what is retired is never more than what is used.
+                    self._retired.append(tables)
+                    tables = tables.grown()
+                tables.fill()
+                self._tables = tables
+        return tables
 
     def compile(self, position: int) -> None:
         """Compile the kernel at a position of the table, or note that there is none."""
         code, rest = divmod(position, 2 * ARITY)
         index, dtype = divmod(rest, 2)
-        make = structural_kernel if self.structural[code] else adjoint_kernel
-        kernel = make(primitives[code], index, DTYPES[dtype])
+        make = structural_kernel if self._tables.structural[code] else adjoint_kernel
+        try:
+            kernel = make(primitives[code], index, DTYPES[dtype])
+        except NumbaError:  # a rule that only NumPy can run
+            kernel = None
         self.kernels.append(kernel)
-        self.addresses[position] = -1 if kernel is None else kernel.address
+        with self._lock:
+            self._tables.addresses[position] = -1 if kernel is None else kernel.address
+
+
+class _Tables:
+    """What the loop knows of primitives and specs; filled while walks read it."""
+
+    def __init__(self, room: int, room_specs: int) -> None:
+        self.addresses = np.zeros(2 * ARITY * room, np.int64)
+        self.structural = np.zeros(room, np.int64)
+        self.of_specs = np.zeros(3 * room_specs, np.int64)
+        #: How many there are of each.
+        self.primitives = self.specs = 0
+        self.at = tuple(t.ctypes.data for t in (self.of_specs, self.addresses, self.structural))
+
+    def has_room(self) -> bool:
+        """Whether `fill` can be called."""
+        known = len(specs), len(primitives)
+        return 3 * known[0] <= self.of_specs.size and known[1] <= self.structural.size
+
+    def grown(self) -> _Tables:
+        """Larger tables of the same content."""
+        made = _Tables(2 * len(primitives), 2 * len(specs))
+        for old, new in (
+            (self.addresses, made.addresses),
+            (self.structural, made.structural),
+            (self.of_specs, made.of_specs),
+        ):
+            new[: old.size] = old
+        made.primitives, made.specs = self.primitives, self.specs
+        return made
+
+    def fill(self) -> None:
+        """Enter the primitives and specs that are new."""
+        for code in range(self.primitives, min(len(primitives), self.structural.size)):
+            primitive = primitives[code]
+            own = any(kernel_of(primitive, i) is not None for i in range(primitive.arity))
+            self.structural[code] = 0 if primitive.native else 1 if own else -1
+            self.primitives = code + 1
+        for number in range(self.specs, min(len(specs), self.of_specs.size // 3)):
+            spec = specs[number]
+            self.of_specs[3 * number : 3 * number + 3] = (
+                spec.size,
+                _dtype_code(spec),
+                id(spec.shape),
+            )
+            self.specs = number + 1
 
 
 def _dtype_code(spec: Spec) -> int:
@@ -152,8 +197,6 @@ class _NativeWalk:
         state[loop.RELEASED] = id(RELEASED)
         state[loop.ADJOINTS] = self.table.ctypes.data
         state[loop.STOPS] = self.stops.ctypes.data
-        state[loop.SPEC_LIST] = id(specs)
-        state[loop.SHAPE] = offset_of(Spec, "shape")
         state[loop.TOOLS] = compiled().tools.ctypes.data
         self._set_leaf_table()
 
@@ -219,8 +262,7 @@ class _NativeWalk:
         replay, state = self.replay, self.state
         records = replay.tape.records
         while True:
-            code.refresh()
-            state[loop.SPECS], state[loop.KERNELS], state[loop.STRUCTURAL] = code.at
+            state[loop.SPECS], state[loop.KERNELS], state[loop.STRUCTURAL] = code.refresh().at
             state[loop.BUDGET] = loop.BUDGET_ELEMENTS
             state[loop.LATEST] = clock.latest
             reason = code.loop(self.address)
@@ -233,6 +275,8 @@ class _NativeWalk:
                 self.new_leaf(int(state[loop.ARGUMENT]))
             elif reason == loop.NEW_KERNEL:
                 code.compile(int(state[loop.ARGUMENT]))
+            elif reason == loop.NO_MEMORY:
+                raise MemoryError
             elif reason == loop.PYTHON:
                 self._step(int(state[loop.INDEX]), records)
         replay.adjoints = {}
@@ -256,7 +300,8 @@ class _NativeWalk:
         """Give the replay back its own ways; after an exception free what is left."""
         if self._attached:
             self._attached = False
-            del self.replay.add, self.replay.mark  # the instance's: the class has its own
+            for name in ("add", "mark"):  # the instance's: the class has its own
+                self.replay.__dict__.pop(name, None)
         state = self.state
         if state[loop.PENDING]:
             part = self.table[: index + 1]
@@ -303,28 +348,31 @@ class _NativeWalk:
         leaf: Any = replay.tape.leaf(place)
         unwanted = leaf is None or (replay.targets is not None and place not in replay.targets)
         if unwanted:
-            self._row(place)[:] = (place, leaves.DEAD, 0, 0, 0)
+            self._row(place)[:] = (place, leaves.DEAD, 0, 0, 0, 0, 0)
             return
         before = replay.leaves.get(place)
+        spec = leaf._spec
         if before is None:
-            buffer = np.empty(leaf._spec.shape, leaf._spec.dtype)
+            buffer = np.empty(spec.shape, spec.dtype)
         elif place in replay.owned and before.flags.c_contiguous:
             buffer = before
         else:
             buffer = np.array(before, order="C")
         replay.leaves[place] = self.buffers[place] = buffer
         replay.owned.add(place)
-        filled = before is not None
-        self._row(place)[:] = (place, buffer.ctypes.data, filled, 0, buffer.size)
+        row = (buffer.ctypes.data, before is not None, 0, buffer.size)
+        # If it was given other data since it was used, Python will find that out.
+        same = buffer.shape == spec.shape and buffer.dtype == spec.dtype
+        self._row(place)[:] = (place, *row, _dtype_code(spec) if same else -1, id(spec.shape))
 
     def _collect_leaves(self) -> None:
         """Hand the adjoints of leaves to the replay that the loop hasn't given away."""
         replay = self.replay
         rows = self.leaf_table.reshape(-1, leaves.COLUMNS)
         for row in rows[rows[:, leaves.PLACE] != 0]:
-            place, _, filled, address, _ = row.tolist()
+            place, _, filled, address = row.tolist()[:4]
             if address and filled:
-                replay.leaves[place] = ctypes.cast(address, ctypes.py_object).value
+                replay.leaves[place] = _object_at(address)
                 replay.owned.add(place)
             elif not filled:
                 replay.leaves.pop(place, None)
@@ -350,7 +398,9 @@ class _NativeWalk:
                 self.state[loop.SHARED] = 0
                 self.python_add(place, share, fresh)
             elif row[leaves.BUFFER] != leaves.DEAD:
-                buffer = _view(int(row[leaves.BUFFER]), share)
+                address = int(row[leaves.ARRAY])
+                buffer = _object_at(address) if address else self.buffers[place]
+                check_share(share, buffer.shape)
                 if row[leaves.FILLED]:
                     added(buffer, share, buffer)
                 else:
@@ -359,27 +409,30 @@ class _NativeWalk:
             return
         index = self._mark(place)
         address = int(self.table[index])
+        spec = specs[replay.tape.records[index][SPEC]]
+        check_share(share, spec.shape)
         if address > loop.IN_PYTHON:
-            buffer = _view(address, share)
+            buffer = _view(address, spec)
             added(buffer, share, buffer)
-        elif place in replay.adjoints or share.dtype not in DTYPES or share.nbytes > BIG_BYTES:
+        elif place in replay.adjoints or share.dtype != spec.dtype or _dtype_code(spec) < 0:
             self.python_add(place, share, fresh)
         else:
-            self.table[index] = address = _malloc(max(share.nbytes, 8))
-            _view(address, share)[...] = share
+            address = _malloc(max(spec.nbytes, 8))
+            if not address:
+                raise MemoryError
+            self.table[index] = address
+            _view(address, spec)[...] = share
 
     def _to_python(self, index: int, place: int) -> None:
         """Move the adjoint of a record from the loop to the replay."""
         address = int(self.table[index])
-        self.table[index] = 0
-        self.state[loop.PENDING] -= 1
         if address > loop.IN_PYTHON:
             spec = specs[self.replay.tape.records[index][SPEC]]
-            buffer = np.empty(spec.shape, spec.dtype)
-            ctypes.memmove(buffer.ctypes.data, address, spec.nbytes)
-            _free(address)
-            self.replay.adjoints[place] = buffer
+            self.replay.adjoints[place] = _view(address, spec).copy()
             self.replay.owned.add(place)
+            _free(address)
+        self.table[index] = 0
+        self.state[loop.PENDING] -= 1
 
 
 def _is_plain(array: Any, spec: Spec) -> bool:
@@ -387,11 +440,16 @@ def _is_plain(array: Any, spec: Spec) -> bool:
     return (
         type(array) is np.ndarray
         and array.dtype is spec.dtype
+        and array.shape == spec.shape
         and spec.short
         and array.flags.c_contiguous
     )
 
 
-def _view(address: int, like: np.ndarray) -> np.ndarray:
-    memory: Any = (ctypes.c_char * like.nbytes).from_address(address)
-    return np.frombuffer(memory, like.dtype).reshape(like.shape)
+def _view(address: int, spec: Spec) -> np.ndarray:
+    memory: Any = (ctypes.c_char * spec.nbytes).from_address(address)
+    return np.frombuffer(memory, spec.dtype).reshape(spec.shape)
+
+
+def _object_at(address: int) -> Any:
+    return ctypes.cast(address, ctypes.py_object).value

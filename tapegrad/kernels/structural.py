@@ -288,7 +288,9 @@ def kernel_of(primitive: Primitive, index: int) -> Callable[..., Any] | None:
     rule = primitive.bound[index] if 0 <= index < primitive.arity else None
     if rule is None or primitive.elementwise:
         return None
-    module = rule.rule.__module__.rpartition(".")[2]
+    package, _, module = rule.rule.__module__.rpartition(".")
+    if package != "tapegrad.rules":
+        return None
     return KERNELS.get(f"{module}.{rule.rule.__name__}")
 
 
@@ -297,7 +299,7 @@ def structural_kernel(primitive: Primitive, index: int, dtype: np.dtype[Any]) ->
     kernel = kernel_of(primitive, index)
     if kernel is None or dtype not in DTYPES:
         return None
-    stamp = fingerprint(kernel.__code__)
+    stamp = fingerprint(kernel)
     name = f"{kernel.__name__}_{dtype.name}_{stamp.hex()[:16]}"  # see `adjoint_kernel`
     source = _SOURCE.format(name=name)
     space = {

@@ -187,12 +187,14 @@ class Optimizer:
         return loss
 
     def _update_one(self, parameter: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[parameter]
+        state = self.state.get(parameter, {})
         array = parameter._array
         update = self._update
         if not state:
             self._start(parameter, state, group)
             update = self._first_update
+            if state:
+                self.state[parameter] = state
         check_memory(array)
         x, g = as_real(array), as_real(grad._array)
         if group.get("maximize"):

@@ -245,7 +245,7 @@ def _described(name: Any, value: Any, by_type: bool) -> str:
         return f"  ({name}): Object of type: {type(value).__name__}"
     kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
     size = "x".join(map(str, value.shape))
-    kind_name = str(value.type()).replace("tapegrad", "torch") if by_type else value.dtype
+    kind_name = value.type() if by_type else value.dtype
     return f"  ({name}): {kind} containing: [{kind_name} of size {size}]"
 
 

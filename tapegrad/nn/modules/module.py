@@ -21,6 +21,7 @@ from typing import Any, Self
 
 from tapegrad import dtypes
 from tapegrad.autograd.hooks import Hooks, RemovableHandle
+from tapegrad.methods import typename
 from tapegrad.modes import no_grad
 from tapegrad.nn.modules.hooks import call_with_hooks
 from tapegrad.nn.modules.state import StateDict
@@ -98,7 +99,7 @@ class Module(StateDict):
         elif name in fields.get("_parameters", ()):
             if value is not None:
                 raise TypeError(
-                    f"cannot assign '{_typename(value)}' as parameter '{name}' "
+                    f"cannot assign '{typename(value)}' as parameter '{name}' "
                     "(torch.nn.Parameter or None expected)"
                 )
             self.register_parameter(name, value)
@@ -109,14 +110,14 @@ class Module(StateDict):
         elif name in fields.get("_modules", ()):
             if value is not None:
                 raise TypeError(
-                    f"cannot assign '{_typename(value)}' as child module '{name}' "
+                    f"cannot assign '{typename(value)}' as child module '{name}' "
                     "(torch.nn.Module or None expected)"
                 )
             self._modules[name] = value
         elif name in fields.get("_buffers", ()) or isinstance(value, Buffer):
             if value is not None and not isinstance(value, Tensor):
                 raise TypeError(
-                    f"cannot assign '{_typename(value)}' as buffer '{name}' "
+                    f"cannot assign '{typename(value)}' as buffer '{name}' "
                     "(torch.nn.Buffer, torch.Tensor or None expected)"
                 )
             persistent = name not in self._non_persistent_buffers_set
@@ -157,7 +158,7 @@ class Module(StateDict):
         self._check_name(name, self._parameters, "parameter")
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(
-                f"cannot assign '{_typename(param)}' object to parameter '{name}' "
+                f"cannot assign '{typename(param)}' object to parameter '{name}' "
                 "(torch.nn.Parameter or None required)"
             )
         if param is not None and not param.is_leaf:
@@ -177,7 +178,7 @@ class Module(StateDict):
         self._check_name(name, self._buffers, "buffer")
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(
-                f"cannot assign '{_typename(tensor)}' object to buffer '{name}' "
+                f"cannot assign '{typename(tensor)}' object to buffer '{name}' "
                 "(torch Tensor or None required)"
             )
         self._buffers[name] = tensor
@@ -193,13 +194,13 @@ class Module(StateDict):
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a Module (or None) as an attribute, under a name that need not be an identifier."""
         if module is not None and not isinstance(module, Module):
-            raise TypeError(f"{_typename(module)} is not a Module subclass")
+            raise TypeError(f"{typename(module)} is not a Module subclass")
         self._check_name(name, self._modules, "module")
         self._modules[name] = module
 
     def _check_name(self, name: str, named: dict[str, Any], kind: str) -> None:
         if not isinstance(name, str):
-            raise TypeError(f"{kind} name should be a string. Got {_typename(name)}")
+            raise TypeError(f"{kind} name should be a string. Got {typename(name)}")
         if "." in name:
             got = f", got: {name}" if kind == "module" else ""
             raise KeyError(f'{kind} name can\'t contain "."{got}')
@@ -486,9 +487,3 @@ def _register(
 def _check_initialized(fields: dict[str, Any], what: str) -> None:
     if "_parameters" not in fields:
         raise AttributeError(f"cannot assign {what} before Module.__init__() call")
-
-
-def _typename(value: Any) -> str:
-    from tapegrad.methods import typename
-
-    return typename(value).replace("tapegrad.", "torch.", 1)

@@ -7,7 +7,7 @@ outputs a value has a share in (``fan_out``).
 >>> import tapegrad as torch
 >>> _ = torch.manual_seed(0)
 >>> torch.nn.init.xavier_uniform_(torch.empty(1, 2))
-tensor([[-0.0106,  0.7588]])
+tensor([[-0.0106,  0.7586]])
 """
 
 from __future__ import annotations

@@ -68,13 +68,16 @@ from tapegrad.tensor import Tensor
 __version__ = "0.1.0"
 
 
-_ON_DEMAND = ("testing",)  # few programs need these
+#: What not every program needs, and the module that has it if it is no module.
+_ON_DEMAND = {"optim": "", "testing": "", "load": "serialization", "save": "serialization"}
 
 
 def __getattr__(name: str) -> _Any:
-    """Modules that are loaded when they are asked for."""
+    """Modules that are loaded when they are asked for, and functions of such modules."""
     if name in _ON_DEMAND:
-        return _import_module(f"{__name__}.{name}")
+        home = _ON_DEMAND[name]
+        module = _import_module(f"{__name__}.{home or name}")
+        return getattr(module, name) if home else module
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "check_base",
     "detached",
     "from_array",
+    "kind_of",
     "place_of",
     "view_of",
 ]
@@ -47,7 +48,10 @@ class Tensor:
     _spec: Spec
     _place: int | None
     _grad: Tensor | None
-    _extra: View
+    _extra: View | type[Tensor]
+
+    #: What stands before the values where a Tensor of that kind is printed.
+    heading = ""
 
     __array_priority__ = 1000
 
@@ -347,7 +351,7 @@ class Tensor:
             from tapegrad.autograd.graph import name_of
 
             grad_fn = f"<{name_of(place)}>"
-        return format_tensor(
+        return (kind_of(self) or Tensor).heading + format_tensor(
             self._array, dtype=self.dtype, requires_grad=place is not None, grad_fn=grad_fn
         )
 
@@ -357,11 +361,13 @@ class Tensor:
                 "Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
                 "protocol and pickling at the moment. Call detach() first."
             )
-        return _rebuild, (self._array, place_of(self) is not None, self.grad)
+        kind = kind_of(self)
+        grad = self.grad if kind is None else None
+        return _rebuild, (self._array, place_of(self) is not None, grad, kind)
 
     def __copy__(self) -> Tensor:
         """A leaf over the same memory, as in torch."""
-        return _rebuild(self._array, place_of(self) is not None)
+        return _rebuild(self._array, place_of(self) is not None, kind=kind_of(self))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if not self.is_leaf:
@@ -369,9 +375,11 @@ class Tensor:
                 "Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
                 "protocol at the moment.  Call detach() first."
             )
-        made = memo[id(self)] = _rebuild(self._array.copy(), place_of(self) is not None)
+        kind = kind_of(self)
+        recorded = place_of(self) is not None
+        made = memo[id(self)] = _rebuild(self._array.copy(), recorded, kind=kind)
         grad = self.grad
-        if grad is not None:
+        if grad is not None and kind is None:  # torch's Parameters leave theirs behind
             made._grad = from_array(grad._array.copy())
         return made
 
@@ -419,7 +427,17 @@ def view_of(tensor: Tensor) -> View | None:
     """The `View` of a Tensor that is one."""
     if not tensor._spec.special:
         return None
-    return getattr(tensor, "_extra", None)
+    extra = getattr(tensor, "_extra", None)
+    return extra if isinstance(extra, View) else None
+
+
+def kind_of(tensor: Tensor) -> type[Tensor] | None:
+    """The class that a Tensor was marked as an instance of, such as `nn.Parameter`.
+
+    Its type stays Tensor, since the short recording paths serve that type alone.
+    """
+    extra = getattr(tensor, "_extra", None)
+    return extra if isinstance(extra, type) else None
 
 
 def place_of(tensor: Tensor) -> int | None:
@@ -501,8 +519,15 @@ def _check_differentiable(dtype: np.dtype[Any]) -> None:
         raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
 
 
-def _rebuild(array: np.ndarray, requires_grad: bool, grad: Tensor | None = None) -> Tensor:
+def _rebuild(
+    array: np.ndarray,
+    requires_grad: bool,
+    grad: Tensor | None = None,
+    kind: type[Tensor] | None = None,
+) -> Tensor:
     out = from_array(array, requires_grad)
+    if kind is not None:
+        out._extra = kind
     if grad is not None:
         out._grad = grad
     return out

@@ -30,6 +30,7 @@ __all__ = [
     "check_base",
     "detached",
     "from_array",
+    "kind_of",
     "place_of",
     "view_of",
 ]
@@ -39,7 +40,7 @@ class Tensor:
     _spec: Spec
     _place: _int | None
     _grad: Tensor | None
-    _extra: View
+    _extra: Any
     @property
     def H(self) -> Any: ...
     @property
@@ -982,6 +983,7 @@ class View:
     ) -> None: ...
 
 def view_of(tensor: Tensor) -> View | None: ...
+def kind_of(tensor: Tensor) -> Any: ...
 def place_of(tensor: Tensor) -> _int | None: ...
 def check_base(view: View) -> None: ...
 def as_tensor_input(value: Any, number: _bool = False) -> Tensor: ...

@@ -24,7 +24,8 @@ LAYERS = (
         *("creation", "factory", "alike", "ranges", "legacy", "sampling", "filling", "methods"),
         *("reshaping", "settings"),
     ),
-    ("fft", "func", "signal", "utils"),
+    ("nn",),
+    ("fft", "func", "optim", "serialization", "signal", "utils"),
     ("testing",),
     ("__init__", "demo"),
 )

@@ -155,7 +155,9 @@ operators.namespaces.append(globals())
 # filter, or np.errstate, which may make them errors, each operation deals with them itself.)
 _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"tapegrad\.")
 
-# The tape itself, not the module of that name, which `from tapegrad.tape import ...` still finds.
+# The things themselves, not the modules of those names, which `from tapegrad.tape import ...` still
+# finds.
+from tapegrad.extending import primitive  # noqa: E402
 from tapegrad.tape import tape  # noqa: E402
 
 __all__ = [
@@ -164,7 +166,7 @@ __all__ = [
     "get_printoptions", "iinfo", "inf", "inference_mode", "is_anomaly_check_nan_enabled",
     "is_anomaly_enabled", "is_grad_enabled",
     "is_inference_mode_enabled", "layout", "memory_format", "nan", "newaxis", "no_grad", "pi",
-    "printoptions", "promote_types", "random", "result_type", "set_default_device",
+    "primitive", "printoptions", "promote_types", "random", "result_type", "set_default_device",
     "set_default_dtype", "set_grad_enabled", "set_num_threads", "set_printoptions", "signal",
     "tape", "utils",
     *_public,

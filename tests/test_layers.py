@@ -19,7 +19,7 @@ LAYERS = (
     ),
     ("rules",),
     ("autograd", "inplace"),
-    ("assignment", "conversion", "operators"),
+    ("assignment", "conversion", "extending", "operators"),
     (
         *("creation", "factory", "alike", "ranges", "legacy", "sampling", "filling", "methods"),
         *("reshaping", "settings"),

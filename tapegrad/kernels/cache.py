@@ -18,15 +18,18 @@ import stat
 import sys
 import tempfile
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import llvmlite
 import numba
+import numpy as np
 from numba.core import serialize
 from numba.core.compiler import CompileResult
 
-__all__ = ["KernelCache", "cache_directory", "fingerprint"]
+from tapegrad.primitive import select
+
+__all__ = ["KernelCache", "cache_directory", "fingerprint", "meaning"]
 
 #: Changes with the way that kernels are compiled, which their sources don't show.
 KERNEL_FORMAT = b"2: no fused multiply-add"
@@ -76,6 +79,51 @@ def fingerprint(code: CodeType) -> bytes:
         else:
             digest.update(repr(constant).encode())
     return digest.digest()
+
+
+def meaning(function: Any, known: frozenset[int] = frozenset()) -> bytes:
+    """A digest of what a function does, with the values of the names that it takes from outside.
+
+    Modules count by their names, functions by their own meaning. What can't be told from another
+    value of its kind gives a digest that no other process has.
+    """
+    function = getattr(function, "py_func", function)
+    digest = hashlib.sha256(fingerprint(function.__code__))
+    cells = function.__closure__ or ()
+    outer = dict(zip(function.__code__.co_freevars, cells, strict=True))
+    values = {name: function.__globals__[name] for name in sorted(_global_names(function))}
+    values |= {name: cell.cell_contents for name, cell in outer.items()}
+    told = False
+    known |= {id(function)}
+    for name, value in values.items():
+        inner = getattr(value, "py_func", value)
+        if isinstance(value, ModuleType) or inner is select or id(inner) in known:
+            continue
+        told = True
+        digest.update(name.encode())
+        if isinstance(inner, FunctionType):
+            digest.update(meaning(inner, known))
+        elif isinstance(value, np.ndarray):
+            digest.update(f"{value.dtype}{value.shape}".encode() + value.tobytes())
+        elif isinstance(value, (int, float, complex, str, bytes, np.generic, np.ufunc)):
+            digest.update(repr(value).encode())
+        else:
+            digest.update(_UNIQUE + str(id(value)).encode())
+    return digest.digest() if told else fingerprint(function.__code__)
+
+
+_UNIQUE = os.urandom(16)
+
+
+def _global_names(function: FunctionType) -> set[str]:
+    """The names in a function's code, and in what it defines, that its module has."""
+    names: set[str] = set()
+    codes = [function.__code__]
+    while codes:
+        code = codes.pop()
+        names.update(code.co_names)
+        codes += [c for c in code.co_consts if isinstance(c, CodeType)]
+    return names & function.__globals__.keys()
 
 
 class KernelCache:

@@ -159,9 +159,10 @@ _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"tapegrad\."
 # finds.
 from tapegrad.extending import primitive  # noqa: E402
 from tapegrad.tape import tape  # noqa: E402
+from tapegrad.tapes import Tape  # noqa: E402
 
 __all__ = [
-    "Size", "Tensor", "autograd", "can_cast", "cuda", "device", "dtype", "e", "enable_grad",
+    "Size", "Tape", "Tensor", "autograd", "can_cast", "cuda", "device", "dtype", "e", "enable_grad",
     "finfo", "fork_rng", "func", "get_default_device", "get_default_dtype", "get_num_threads",
     "get_printoptions", "iinfo", "inf", "inference_mode", "is_anomaly_check_nan_enabled",
     "is_anomaly_enabled", "is_grad_enabled",

@@ -38,7 +38,8 @@ from tapegrad.modes import no_grad as no_grad
 from tapegrad.modes import set_grad_enabled as set_grad_enabled
 from tapegrad.random import Generator as Generator
 from tapegrad.size import Size as Size
-from tapegrad.tape import Tape
+from tapegrad.tape import Tape as ProcessTape
+from tapegrad.tapes import Tape as Tape
 from tapegrad.tensor import Tensor as Tensor
 
 _Number: TypeAlias = _bool | _int | _float | _complex | np.number | np.bool
@@ -82,7 +83,7 @@ preserve_format: layouts.memory_format
 short: dtypes.dtype
 sparse_coo: layouts.layout
 strided: layouts.layout
-tape: Tape
+tape: ProcessTape
 uint8: dtypes.dtype
 __version__: _str
 __all__: list[_str]

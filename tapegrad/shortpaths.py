@@ -132,7 +132,9 @@ def binary(
         def long_path(input: Any, other: Any) -> Any:
             inputs = (other, input) if reflected else (input, other)
             if type(input) is Tensor and type(other) is Tensor:
-                return elementwise_apply(primitive, inputs)
+                if switch.plain:
+                    return elementwise_apply(primitive, inputs)
+                return recording.apply(primitive, inputs)
             return unusual(primitive, inputs)
 
         return long_path

@@ -19,7 +19,7 @@ LAYERS = (
     ),
     ("rules",),
     ("autograd", "inplace"),
-    ("assignment", "conversion", "extending", "operators"),
+    ("assignment", "conversion", "extending", "operators", "tracing", "tapes"),
     (
         *("creation", "factory", "alike", "ranges", "legacy", "sampling", "filling", "methods"),
         *("reshaping", "settings"),

@@ -68,7 +68,7 @@ from tapegrad.tensor import Tensor
 __version__ = "0.1.0"
 
 
-_ON_DEMAND = ("testing",)  # few programs need these
+_ON_DEMAND = ("sparse", "testing")  # few programs need these
 
 
 def __getattr__(name: str) -> _Any:

@@ -23,6 +23,7 @@ from tapegrad import masked as masked
 from tapegrad import nn as nn
 from tapegrad import random as random
 from tapegrad import signal as signal
+from tapegrad import sparse as sparse
 from tapegrad import special as special
 from tapegrad import testing as testing
 from tapegrad import utils as utils

@@ -24,7 +24,7 @@ LAYERS = (
         *("creation", "factory", "alike", "ranges", "legacy", "sampling", "filling", "methods"),
         *("reshaping", "settings"),
     ),
-    ("fft", "func", "signal", "utils"),
+    ("fft", "func", "patterns", "signal", "sparse", "utils"),
     ("testing",),
     ("__init__", "demo"),
 )

@@ -91,6 +91,7 @@ class UserPrimitive:
         self._compiled: dict[Function, Any] = {}
         self._signature = _signature_of(function, self.name)
         self._names = tuple(self._signature.parameters)
+        self._count = len(self._names)
         for taken in {"out", "out_bar"}.intersection(self._names):
             raise TypeError(
                 f"{self.name}: no argument can be called {taken!r}, which a rule has for the "
@@ -102,7 +103,7 @@ class UserPrimitive:
         return f"<primitive {self.name}({', '.join(self._names)})>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if kwargs or len(args) != len(self._names):
+        if kwargs or len(args) != self._count:
             bound = self._signature.bind(*args, **kwargs)
             bound.apply_defaults()
             args = bound.args
@@ -130,7 +131,7 @@ class UserPrimitive:
         rules = self._rules("defpartials", partials, named, len(self._names))
         if self.outputs != 1:
             raise TypeError(f"{self.name}: an elementwise primitive has one output; use defvjp")
-        forward = _elementwise_forward(self.name, self.function)
+        forward = _elementwise_forward(self.name, self.function, self._names)
         made = Primitive(
             self.name, forward, rules, elementwise=True, floating=True, hidden=True,
             inputs=self._names,
@@ -139,7 +140,7 @@ class UserPrimitive:
         if made.arity <= 2:
             made.fast = unary(made) if made.arity == 1 else binary(made)
         self.primitive = made
-        self._run = made
+        self._run = made if made.fast is None else _short_run(made)
         return self
 
     def defvjp(self, *vjps: Function | None, **named: Function | None) -> UserPrimitive:
@@ -302,12 +303,40 @@ def _signature_of(function: Function, name: str) -> inspect.Signature:
     return signature
 
 
+def _short_run(made: Primitive) -> Function:
+    """The call of a primitive of one or two inputs, in the fewest steps if they are Tensors."""
+
+    def unary_run(x: Any) -> Any:
+        return made.fast(x) if type(x) is Tensor else made(x)  # type: ignore[misc]
+
+    def binary_run(x: Any, y: Any) -> Any:
+        return made.fast(x, y) if type(x) is Tensor else made(x, y)  # type: ignore[misc]
+
+    return unary_run if made.arity == 1 else binary_run
+
+
 # -- forward ---------------------------------------------------------------------------------------
 
 
-def _elementwise_forward(name: str, function: Function) -> Function:
+def _elementwise_forward(name: str, function: Function, signature: tuple[str, ...]) -> Function:
     """The function, whose result is looked at: its shape and dtype are what the tape counts on."""
     run = _vectorized(function) if hasattr(function, "py_func") else function
+
+    def forward_of_one(x: Any) -> np.ndarray:
+        result = run(x)
+        if (
+            type(result) is np.ndarray
+            and result.base is None
+            and result is not x
+            and type(x) is np.ndarray
+            and result.dtype is x.dtype
+            and result.shape == x.shape
+        ):
+            return result
+        return _looked_at(name, (x,), result)
+
+    if len(signature) == 1:
+        return forward_of_one
 
     def forward(*arrays: Any) -> np.ndarray:
         result = run(*arrays)

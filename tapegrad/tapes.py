@@ -207,8 +207,8 @@ class Tape:
         key = (wanted, len(trace.steps))
         if key not in self._programs:
             self._programs[key] = _program(trace, wanted)
-        for run, inputs, out in self._programs[key]:
-            values[out] = run(*[values[i] for i in inputs])
+        for piece in self._programs[key]:
+            piece(values)
         results = tuple(values[slot] for slot in wanted)
         return results if several else results[0]
 
@@ -296,29 +296,71 @@ def _note(record: Record) -> Record:
 # -- the steps of a replay -------------------------------------------------------------------------
 
 
-def _program(trace: Trace, wanted: tuple[int, ...]) -> list[Any]:
-    """The functions to call: ``(function, slots of its arguments, slot of its result)``.
+#: Steps in one piece of a program.
+PIECE = 1_000
 
-    Steps that neither the outputs nor a guard needs are left out.
+
+def _program(trace: Trace, wanted: tuple[int, ...]) -> list[Callable[[dict[int, Any]], None]]:
+    """The steps that the outputs or a guard needs, as Python functions of the values by slot.
+
+    Within one a value is a local variable, which goes after its last use.
     """
     needed = set(wanted)
-    program: list[Any] = []
-    nothing = len(trace.specs)  # a slot that nobody reads
+    lines: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = []  # with slots read and written
+    space: dict[str, Any] = {"apply": _apply}
     for step in reversed(trace.steps):
+        name = f"f{len(lines)}"
         if isinstance(step, Guard):
             needed.add(step.slot)
-            program.append((_checking(step), (step.slot,), nothing))
+            space[name] = _checking(step)
+            lines.append((f"{name}(v{step.slot})", (step.slot,), ()))
         elif not needed.isdisjoint(step.outputs):
             needed.update(step.inputs)
-            several = len(step.outputs) > 1
-            if several:
-                made = nothing + 1 + step.outputs[0]  # the tuple of the results
-                for position, out in enumerate(step.outputs):
-                    program.append((_picking(position), (made,), out))
-            else:
-                (made,) = step.outputs
-            program.append((_calling(step, trace), step.inputs, made))
-    return program[::-1]
+            lines.append((_line(step, trace, space, name), step.inputs, step.outputs))
+    pieces = []
+    later = set(wanted)  # the slots that are read after a piece
+    for first in range(0, len(lines), PIECE):
+        part = lines[first : first + PIECE]
+        written = {slot for _, _, outputs in part for slot in outputs}
+        kept = written & later
+        body: list[str] = []
+        seen = set(later)
+        for text, inputs, outputs in part:  # from the end
+            gone = sorted({*inputs, *outputs} - seen)
+            seen.update(gone)
+            if gone:
+                body.append("del " + ", ".join(f"v{slot}" for slot in gone))
+            body.append(text)
+        read = {slot for _, inputs, _ in part for slot in inputs} - written
+        body += [f"v{slot} = v[{slot}]" for slot in sorted(read)]
+        body = [*body[::-1], *(f"v[{slot}] = v{slot}" for slot in sorted(kept))]
+        exec(compile("def piece(v):\n " + "\n ".join(body), "<replay>", "exec"), space)
+        pieces.append(space["piece"])
+        later = (later - written) | read
+    return pieces[::-1]
+
+
+def _line(step: Step, trace: Trace, space: dict[str, Any], name: str) -> str:
+    """A step as a line of Python; what it names goes into the ``space``."""
+    given = [trace.given.get(slot) for slot in step.inputs]
+    numbers = [i for i, v in enumerate(given) if v is not None and not isinstance(v, Tensor)]
+    arguments = ", ".join(f"v{slot}" for slot in step.inputs)
+    results = ", ".join(f"v{slot}" for slot in step.outputs)
+    primitive = step.primitive
+    if primitive is detach:
+        space[name] = _detached
+    elif primitive.fast is not None and (
+        not numbers or (numbers == [1] and "y" in primitive.numbers)
+    ):
+        space[name] = primitive.fast
+    else:
+        space[name], space[f"{name}_params"] = primitive, step.params
+        return f"{results} = apply({name}, ({arguments},), {name}_params)"
+    return f"{results} = {name}({arguments})"
+
+
+def _apply(primitive: Primitive, inputs: tuple[Any, ...], params: tuple[Any, ...]) -> Any:
+    return Primitive.apply(primitive, inputs, params)
 
 
 def _checking(guard: Guard) -> Callable[..., None]:
@@ -326,29 +368,6 @@ def _checking(guard: Guard) -> Callable[..., None]:
         guard.check(tensor._array if isinstance(tensor, Tensor) else np.asarray(tensor))
 
     return check
-
-
-def _picking(position: int) -> Callable[..., Any]:
-    def pick(results: tuple[Any, ...]) -> Any:
-        return results[position]
-
-    return pick
-
-
-def _calling(step: Step, trace: Trace) -> Callable[..., Any]:
-    primitive, params = step.primitive, step.params
-    if primitive is detach:
-        return _detached
-    given = [trace.given.get(slot) for slot in step.inputs]
-    numbers = [i for i, v in enumerate(given) if v is not None and not isinstance(v, Tensor)]
-    fast: Callable[..., Any] | None = primitive.fast
-    if fast is not None and (not numbers or (numbers == [1] and "y" in primitive.numbers)):
-        return fast
-
-    def call(*inputs: Any) -> Any:
-        return Primitive.apply(primitive, inputs, params)
-
-    return call
 
 
 def _detached(tensor: Tensor) -> Tensor:

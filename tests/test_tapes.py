@@ -138,6 +138,20 @@ def test_replay_is_the_code_run_again():
             np.testing.assert_allclose(a.detach().numpy(), c.detach().numpy(), 1e-9, 1e-9)
 
 
+def test_replay_of_a_long_tape():
+    def f(x):
+        h, first = x, x * 3.0
+        for _ in range(3_000):
+            h = h * 1.0001 + x
+        return h.sum(), first * h
+
+    x, x2 = leaf(3), leaf(3)
+    with tg.Tape() as tape:
+        outs = f(x)
+    for a, b in zip(tape.replay({x: x2}, outs), f(x2), strict=True):
+        np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy())
+
+
 def test_replay_of_numbers_dtypes_and_comparisons():
     def f(x):
         y = 2.0 - x.float() / 3

@@ -25,6 +25,7 @@ INNER = {
     "placed", "taken", "resample_transposed", "embedding_dense", "segment_spread",
     "fft_weighted", "recurrence",
     "cofactors",
+    "preaccumulated",  # of first order only: tests/test_tapes.py
 }  # fmt: skip
 #: Their rules say that there is no derivative.
 NOT_IMPLEMENTED = {"geqrf", "linalg_ldl_factor_ex"}

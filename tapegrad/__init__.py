@@ -69,7 +69,9 @@ __version__ = "0.1.0"
 
 
 #: What not every program needs, and the module that has it if it is no module.
-_ON_DEMAND = {"optim": "", "testing": "", "load": "serialization", "save": "serialization"}
+_ON_DEMAND = {
+    "optim": "", "sparse": "", "testing": "", "load": "serialization", "save": "serialization",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> _Any:
@@ -158,16 +160,19 @@ operators.namespaces.append(globals())
 # filter, or np.errstate, which may make them errors, each operation deals with them itself.)
 _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"tapegrad\.")
 
-# The tape itself, not the module of that name, which `from tapegrad.tape import ...` still finds.
+# The things themselves, not the modules of those names, which `from tapegrad.tape import ...` still
+# finds.
+from tapegrad.extending import primitive  # noqa: E402
 from tapegrad.tape import tape  # noqa: E402
+from tapegrad.tapes import Tape  # noqa: E402
 
 __all__ = [
-    "Size", "Tensor", "autograd", "can_cast", "cuda", "device", "dtype", "e", "enable_grad",
+    "Size", "Tape", "Tensor", "autograd", "can_cast", "cuda", "device", "dtype", "e", "enable_grad",
     "finfo", "fork_rng", "func", "get_default_device", "get_default_dtype", "get_num_threads",
     "get_printoptions", "iinfo", "inf", "inference_mode", "is_anomaly_check_nan_enabled",
     "is_anomaly_enabled", "is_grad_enabled",
     "is_inference_mode_enabled", "layout", "memory_format", "nan", "newaxis", "no_grad", "pi",
-    "printoptions", "promote_types", "random", "result_type", "set_default_device",
+    "primitive", "printoptions", "promote_types", "random", "result_type", "set_default_device",
     "set_default_dtype", "set_grad_enabled", "set_num_threads", "set_printoptions", "signal",
     "tape", "utils",
     *_public,

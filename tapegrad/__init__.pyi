@@ -24,6 +24,7 @@ from tapegrad import nn as nn
 from tapegrad import optim as optim
 from tapegrad import random as random
 from tapegrad import signal as signal
+from tapegrad import sparse as sparse
 from tapegrad import special as special
 from tapegrad import testing as testing
 from tapegrad import utils as utils
@@ -39,7 +40,8 @@ from tapegrad.modes import no_grad as no_grad
 from tapegrad.modes import set_grad_enabled as set_grad_enabled
 from tapegrad.random import Generator as Generator
 from tapegrad.size import Size as Size
-from tapegrad.tape import Tape
+from tapegrad.tape import Tape as ProcessTape
+from tapegrad.tapes import Tape as Tape
 from tapegrad.tensor import Tensor as Tensor
 
 _Number: TypeAlias = _bool | _int | _float | _complex | np.number | np.bool
@@ -83,7 +85,7 @@ preserve_format: layouts.memory_format
 short: dtypes.dtype
 sparse_coo: layouts.layout
 strided: layouts.layout
-tape: Tape
+tape: ProcessTape
 uint8: dtypes.dtype
 __version__: _str
 __all__: list[_str]
@@ -842,6 +844,7 @@ def polygamma(n: _int, input: Any) -> Any: ...
 def positive(input: Any) -> Any: ...
 def pow(input: _Operand, exponent: _Operand) -> Tensor: ...
 def prelu(input: Any, weight: Any) -> Any: ...
+def primitive(function: Any = None, *, name: _str | None = None, outputs: _int = 1) -> Any: ...
 def printoptions(**options: Any) -> AbstractContextManager[None]: ...
 def prod(input: Any, dim: Any = None, keepdim: _bool = False, *, dtype: Any = None) -> Any: ...
 def promote_types(type1: dtypes.dtype, type2: dtypes.dtype) -> dtypes.dtype: ...

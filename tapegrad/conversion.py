@@ -19,7 +19,7 @@ import numpy as np
 from tapegrad import dtypes
 from tapegrad.broadcast import cast
 from tapegrad.fromdata import quiet
-from tapegrad.modes import modes
+from tapegrad.modes import modes, switch
 from tapegrad.primitive import public
 from tapegrad.recording import record, wrap
 from tapegrad.rules.conversion import clone_, clone_contiguous
@@ -60,7 +60,7 @@ def converted(input: Any, dtype: dtypes.dtype, copy: bool = False) -> Any:
             UserWarning,
             stacklevel=3,
         )
-    if before.kind == "c" and after.kind != "c":
+    if (before.kind == "c" and after.kind != "c") or not switch.plain:
         return cast(input, after, before)
     # As cast(input, after, before), in fewer steps.
     out = wrap(quiet(input._array.astype, after))

@@ -225,7 +225,9 @@ def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: 
         )
     if primitive.fast is not None and all(type(x) is Tensor for x in inputs):
         return primitive.fast(*inputs)
-    return apply(primitive, inputs)  # NumPy takes numbers where torch's functions don't
+    return Primitive.apply(
+        primitive, inputs, ()
+    )  # NumPy takes numbers where torch's functions don't
 
 
 def _array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any) -> Any:

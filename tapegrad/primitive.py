@@ -76,6 +76,7 @@ class Primitive:
         "forward",
         "grad_name",
         "hidden",
+        "inputs",
         "is_output",
         "joint",
         "name",
@@ -123,6 +124,7 @@ class Primitive:
         casts: bool = False,
         aliases: tuple[str, ...] = (),
         joint: Callable[..., list[Any]] | None = None,
+        inputs: tuple[str, ...] = INPUTS,
     ) -> None:
         self.name = name
         self.forward = forward
@@ -131,6 +133,7 @@ class Primitive:
         self.params = params
         self.split = -len(params) or None  # where the parameters begin in a call's arguments
         self.arity = -1 if variadic else len(rules)
+        self.inputs = inputs  # what rules call them
         self.outputs = outputs
         self.grad_name = grad_name or _camel(name) + "Backward0"
         self.floating = floating
@@ -210,6 +213,7 @@ class BoundRule:
 
     def __init__(self, primitive: Primitive, rule: Rule) -> None:
         self.rule = rule
+        #: Its arguments, where the inputs are called as in INPUTS.
         self.names = rule.__code__.co_varnames[: rule.__code__.co_argcount]
         self.partial = "out_bar" not in self.names
         if self.partial and not primitive.elementwise:
@@ -222,6 +226,8 @@ class BoundRule:
                     f"{', '.join(slots)}"
                 )
         positions = [slots[name] for name in self.names]
+        usual = dict(zip(primitive.inputs, INPUTS, strict=False))
+        self.names = tuple(usual.get(name, name) for name in self.names)
         self.single = len(positions) == 1
         self.arguments = itemgetter(*positions) if positions else _no_arguments
         count = 1 if primitive.arity < 0 else primitive.arity
@@ -242,7 +248,7 @@ def _environment(primitive: Primitive) -> dict[str, int]:
     if primitive.arity < 0:
         names = ["out_bar", "inputs", "out", *primitive.params, "shapes", "index"]
     else:
-        inputs = INPUTS[: primitive.arity]
+        inputs = primitive.inputs[: primitive.arity]
         names = ["out_bar", *inputs, "out", *primitive.params]
         names += [name + "_shape" for name in inputs]
     return {name: position for position, name in enumerate(names)}

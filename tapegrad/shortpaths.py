@@ -138,7 +138,9 @@ def binary(
                 _note_bool(spec)
                 kind = type(other)
                 if kind is Tensor:
-                    return elementwise_apply(primitive, inputs)
+                    if switch.plain:
+                        return elementwise_apply(primitive, inputs)
+                    return recording.apply(primitive, inputs)
                 if (kind is float or kind is int) and spec.short and other not in spec.constants:
                     spec.constant(other)
             return unusual(primitive, inputs)

@@ -33,7 +33,7 @@ import time
 import weakref
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -44,7 +44,7 @@ from tapegrad.primitive import primitives
 from tapegrad.spec import SMALL_BYTES
 from tapegrad.storage import owner
 
-__all__ = ["RELEASED", "Record", "Tape", "TapeStats", "tape"]
+__all__ = ["RELEASED", "Record", "Tape", "TapeStats", "stats_of", "tape"]
 
 Record = tuple[Any, ...]
 
@@ -241,8 +241,10 @@ class Tape:
         watch()
         return self.next_serial()
 
-    def reset_to(self, position: int) -> None:
+    def reset_to(self, position: int, places: Iterable[int] | None = None) -> None:
         """Drop the calling thread's records after ``position``, with all that they saved.
+
+        Only those at ``places``, if these are given.
 
         A Tensor that such a record made can't be used in a recorded operation or in ``backward``
         again: both raise RuntimeError. Raises RuntimeError within a replay of the same thread, and
@@ -251,21 +253,23 @@ class Tape:
         me = threading.get_ident()
         if me in self._replays:
             raise RuntimeError("tape.reset_to() can't be called while backward is running")
-        while not self._reset(me, position):
+        while not self._reset(me, position, places):
             time.sleep(1e-3)  # a replay of another thread walks the list
 
-    def _reset(self, me: int, position: int) -> bool:
+    def _reset(self, me: int, position: int, places: Iterable[int] | None) -> bool:
         with self._lock:
             if self._replays:
                 return False
             end = self.next_serial()
             threads = self._threads
-            dropped = {p for p, thread in threads.items() if thread == me and p > position}
+            if places is None:
+                places = [p for p, thread in threads.items() if thread == me]
+            dropped = {p for p in places if p > position}
             end_index = len(self.records)
             kept = [r for r in self.records[:end_index] if r[PLACE] not in dropped]
             self.records[:end_index] = kept
             for place in dropped:
-                del threads[place]
+                threads.pop(place, None)
                 self.notes.pop(place, None)
             self._swept = min(self._swept, len(self.records))
             self._resets.append((position, end))
@@ -283,23 +287,7 @@ class Tape:
     def stats(self) -> TapeStats:
         """How much the tape holds: records, live and dead ones, bytes saved, by operator."""
         with self._lock:
-            records = list(self.records)
-        owners: dict[int, int] = {}
-        for record in records:
-            for value in record[INPUTS + arity(record) :]:
-                if type(value) is np.ndarray:
-                    root = owner(value)
-                    owners[id(root)] = root.nbytes
-        operators = Counter(primitives[r[CODE]].name for r in records)
-        counts = list(map(sys.getrefcount, map(_place, records)))
-        dead = sum(1 for count in counts if count < _ALIVE)
-        return TapeStats(
-            records=len(records),
-            live=len(records) - dead,
-            dead=dead,
-            saved_bytes=sum(owners.values()),
-            by_operator=dict(operators.most_common()),
-        )
+            return stats_of(list(self.records))
 
     def history(self, *tensors: Any) -> str:
         """The records that Tensors depend on, as a Wengert list."""
@@ -325,10 +313,11 @@ class Tape:
 
 
 class TapeStats(NamedTuple):
-    """What `Tape.stats` tells.
+    """What ``stats()`` of a tape tells.
 
-    ``dead`` counts the records that nothing refers to, which the next sweep drops (those that only
-    dead ones refer to count as live until then). ``saved_bytes`` counts each piece of memory once.
+    ``live`` records are those that a living Tensor depends on, and ``dead`` the others, which the
+    next sweep drops. ``saved_bytes`` counts each piece of memory that records keep for backward
+    once; ``bytes_by_operator`` counts it for the last operator that saved it.
     """
 
     records: int
@@ -336,6 +325,45 @@ class TapeStats(NamedTuple):
     dead: int
     saved_bytes: int
     by_operator: dict[str, int]
+    bytes_by_operator: dict[str, int]
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.records} records ({self.live} live, {self.dead} dead), "
+            f"{self.saved_bytes} bytes saved"
+        ]
+        for name, count in self.by_operator.items():
+            lines.append(f"{count:>9} {name:<24}{self.bytes_by_operator.get(name, 0):>13} bytes")
+        return "\n".join(lines)
+
+
+def stats_of(records: list[Record]) -> TapeStats:
+    """What is told of some records, in the order in which they stand on the tape."""
+    counts = list(map(sys.getrefcount, map(_place, records)))
+    owners: dict[int, tuple[int, str]] = {}
+    dead = 0
+    released: Counter[int] = Counter()  # references to a place that dead records have
+    for record, count in zip(reversed(records), reversed(counts), strict=True):
+        n = arity(record)
+        if count - released[record[PLACE]] < _ALIVE:
+            dead += 1
+            released.update(p for p in record[INPUTS : INPUTS + n] if p is not None)
+        for value in record[INPUTS + n :]:
+            for array in value if type(value) is tuple else (value,):
+                if type(array) is np.ndarray:
+                    root = owner(array)
+                    owners.setdefault(id(root), (root.nbytes, primitives[record[CODE]].name))
+    bytes_by_operator: Counter[str] = Counter()
+    for nbytes, name in owners.values():
+        bytes_by_operator[name] += nbytes
+    return TapeStats(
+        records=len(records),
+        live=len(records) - dead,
+        dead=dead,
+        saved_bytes=bytes_by_operator.total(),
+        by_operator=dict(Counter(primitives[r[CODE]].name for r in records).most_common()),
+        bytes_by_operator=dict(bytes_by_operator.most_common()),
+    )
 
 
 def _calibrate() -> tuple[int, int]:

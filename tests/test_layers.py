@@ -19,13 +19,13 @@ LAYERS = (
     ),
     ("rules",),
     ("autograd", "inplace"),
-    ("assignment", "conversion", "operators"),
+    ("assignment", "conversion", "extending", "operators", "tracing", "tapes"),
     (
         *("creation", "factory", "alike", "ranges", "legacy", "sampling", "filling", "methods"),
         *("reshaping", "settings"),
     ),
     ("nn",),
-    ("fft", "func", "optim", "serialization", "signal", "utils"),
+    ("fft", "func", "optim", "patterns", "serialization", "signal", "sparse", "utils"),
     ("testing",),
     ("__init__", "demo"),
 )

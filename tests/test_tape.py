@@ -239,7 +239,7 @@ def test_stats():
     assert after.saved_bytes == before.saved_bytes + 8000
     assert after.dead == before.dead
     del y
-    assert tape.stats().dead == before.dead + 1
+    assert tape.stats().dead == before.dead + 2
 
 
 def chain(x, length):

@@ -23,7 +23,7 @@ import tapegrad
 from tapegrad import dtypes, layouts, operators
 from tapegrad.primitive import primitives
 from tapegrad.random import Generator
-from tapegrad.tape import Tape
+from tapegrad.tape import Tape as ProcessTape
 
 tensor = sys.modules["tapegrad.tensor"]  # not the function of that name
 
@@ -48,7 +48,7 @@ from tapegrad.primitive import Primitive
 from tapegrad.random import Generator
 from tapegrad.size import Size
 from tapegrad.spec import Spec
-from tapegrad.tape import Tape
+from tapegrad.tape import Tape as ProcessTape
 """
 ALIASES = """
 _Number: TypeAlias = _bool | _int | _float | _complex | np.number | np.bool
@@ -200,8 +200,9 @@ def package_stub() -> str:
             functions.append(definition(name, value, method=False))
         elif isinstance(value, type) and value.__module__.startswith("tapegrad."):
             others.append(f"from {value.__module__} import {value.__name__} as {name}")
-        elif isinstance(value, Tape | Generator):
-            others.append(f"{name}: {type(value).__name__}")
+        elif isinstance(value, ProcessTape | Generator):
+            kind = "ProcessTape" if isinstance(value, ProcessTape) else "Generator"
+            others.append(f"{name}: {kind}")
         elif isinstance(value, layouts.layout):
             others.append(f"{name}: layouts.layout")
         elif isinstance(value, layouts.memory_format):

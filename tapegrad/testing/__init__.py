@@ -1,8 +1,9 @@
 """torch.testing, and a toolkit for testing gradients by property.
 
 `assert_close` and `make_tensor` are torch's; `gradcheck` and `gradgradcheck` hold gradients against
-differences of the function's values. With Hypothesis installed, `given_gradient` makes a property
-test of a function, and `tapegrad.testing.strategies` has the strategies that it draws from.
+differences of the function's values, `check_primitive` does so for a person's own primitive. With
+Hypothesis installed, `given_gradient` makes a property test of a function, and
+`tapegrad.testing.strategies` has the strategies that it draws from.
 
 >>> import tapegrad as tg
 >>> x = tg.tensor([0.5, 1.5], dtype=tg.float64, requires_grad=True)
@@ -23,10 +24,12 @@ from typing import Any
 from tapegrad.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from tapegrad.testing.comparison import assert_close
 from tapegrad.testing.making import make_tensor
+from tapegrad.testing.primitives import check_primitive
 
 __all__ = [
     "GradcheckError",
     "assert_close",
+    "check_primitive",
     "given_gradient",
     "gradcheck",
     "gradgradcheck",

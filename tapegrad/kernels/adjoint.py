@@ -22,7 +22,7 @@ from numba import carray, types
 from numba.core.errors import NumbaError
 from numba.extending import register_jitable
 
-from tapegrad.kernels.cache import KernelCache
+from tapegrad.kernels.cache import KernelCache, fingerprint
 from tapegrad.kernels.native import compile_native, pointer_to
 from tapegrad.primitive import INPUTS, BoundRule, Primitive
 

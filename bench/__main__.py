@@ -1,13 +1,16 @@
 """The command: `python -m bench [--only NAME] [--rounds N] ...`."""
 
 import sys
+from argparse import ArgumentParser
 
-from bench.environment import one_thread
+from bench.environment import limit_threads
 
 
 def start() -> int:
-    """Limit every library to one thread, and only then import what imports NumPy."""
-    one_thread()
+    """Set every library's threads, and only then import what imports NumPy."""
+    early = ArgumentParser(add_help=False)
+    early.add_argument("--threads", type=int, default=1)
+    limit_threads(early.parse_known_args()[0].threads)
     from bench.command import main
 
     return main(sys.argv[1:])

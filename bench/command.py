@@ -1,17 +1,22 @@
 """The command line: which workloads, in which libraries, how often, and where the figures go."""
 
+import os
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from importlib.util import find_spec
 from pathlib import Path
+from time import process_time_ns
 
 from bench import report
 from bench.environment import describe
 from bench.figures import Figure
+from bench.harness import clock
 from bench.session import PEERS, Session
 from bench.workloads import WORKLOADS
 
 FEW_ROUNDS = 7
 FEW_PROCESSES = 5
+TORCH_THREADS = "in large workloads torch has the better of 1 and so many (all cores)"
+CPU = "count processor time, which a busy machine doesn't disturb; one thread for everyone"
 ONLY = f"one workload; may be repeated: {', '.join(WORKLOADS)}"
 
 
@@ -33,9 +38,19 @@ def options(arguments: list[str]) -> Namespace:
     add("--subject", default="tapegrad", help="the module under test; torch shows the noise")
     add("--json", type=Path, metavar="FILE", help="write all samples")
     add("--compare", type=Path, metavar="FILE", help="show what is slower than in a stored --json")
+    add("--plot", type=Path, metavar="FILE.svg", help="draw the ratios (needs matplotlib)")
+    add("--threads", type=int, default=1, help="threads of each library (1)")
+    add("--cpu", action="store_true", help=CPU)
+    add("--torch-threads", type=int, default=os.cpu_count(), help=TORCH_THREADS)
     chosen = parser.parse_args(arguments)
-    if chosen.rounds < 1 or chosen.processes < 1:
-        parser.error("--rounds and --processes are at least 1")
+    counts = (chosen.rounds, chosen.processes, chosen.threads, chosen.torch_threads)
+    if min(counts) < 1:
+        parser.error("--rounds, --processes and threads are at least 1")
+    if chosen.cpu:
+        clock.now = process_time_ns
+        chosen.threads = chosen.torch_threads = 1
+    if chosen.plot and not find_spec("matplotlib"):
+        parser.error("--plot needs matplotlib: pip install matplotlib")
     return chosen
 
 
@@ -43,7 +58,9 @@ def session_of(chosen: Namespace) -> Session:
     """Without the peers that aren't installed; a subject that could be one has another name."""
     installed = tuple(peer for peer in chosen.peers if find_spec(peer))
     subject = f"{chosen.subject} again" if chosen.subject in PEERS else chosen.subject
-    session = Session(subject, chosen.subject, installed, chosen.rounds, chosen.processes)
+    session = Session(
+        subject, chosen.subject, installed, chosen.rounds, chosen.processes, chosen.torch_threads
+    )
     for peer in chosen.peers:
         if peer not in installed:
             session.note(f"{peer} isn't installed: skipped")
@@ -55,12 +72,14 @@ def main(arguments: list[str]) -> int:
     chosen = options(arguments)
     before = report.load(chosen.compare) if chosen.compare else []
     session = session_of(chosen)
-    conditions = describe(list(dict.fromkeys((session.subject_module, *session.peers))))
+    libraries = list(dict.fromkeys((session.subject_module, *session.peers)))
+    conditions = describe(libraries, chosen.threads)
     print("\n".join(f"{name}: {value}" for name, value in conditions.items()), flush=True)
     print(
         f"medians of {session.rounds} rounds, in memory and startup {session.processes} processes;"
     )
-    print("in brackets the range of the ratio over the rounds", flush=True)
+    kind = "processor time; " if chosen.cpu else ""
+    print(f"{kind}in brackets the range of the ratio over the rounds", flush=True)
     figures: list[Figure] = []
     for name in chosen.only or WORKLOADS:
         measured = WORKLOADS[name](session)
@@ -74,4 +93,8 @@ def main(arguments: list[str]) -> int:
         print(f"\n{report.comparison(before, figures, session.subject)}")
     if chosen.json:
         report.save(chosen.json, conditions, figures)
+    if chosen.plot:
+        from bench.plot import draw
+
+        draw(figures, chosen.plot)
     return 1 if session.failures else 0

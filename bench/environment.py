@@ -1,6 +1,6 @@
-"""The conditions of a measurement: one thread for everyone, and a description of the machine.
+"""The conditions of a measurement: threads for everyone, and a description of the machine.
 
-BLAS and OpenMP read their variables once, when NumPy or torch is first imported, so `one_thread`
+BLAS and OpenMP read their variables once, when NumPy or torch is first imported, so `limit_threads`
 must run before that. Processes started later inherit what it sets.
 """
 
@@ -10,25 +10,27 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "BLIS_NUM_THREADS": "1",
-    "VECLIB_MAXIMUM_THREADS": "1",
-    "NUMBA_NUM_THREADS": "1",
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
-}
+THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+XLA_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 # These make OpenBLAS run another processor's kernels than those of the one at hand.
 BLAS_OVERRIDES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 
 
-def one_thread() -> None:
-    """Limit the threads of every library, in this process and in its children."""
+def limit_threads(count: int) -> None:
+    """Let every library have so many threads, in this process and in its children."""
     if "numpy" in sys.modules:
         raise RuntimeError("NumPy is already imported: its BLAS has chosen its threads")
-    os.environ.update(ONE_THREAD)
+    os.environ.update(dict.fromkeys(THREADS, str(count)))
+    if count == 1:
+        os.environ["XLA_FLAGS"] = XLA_ONE_THREAD
     for name in BLAS_OVERRIDES:
         os.environ.pop(name, None)
     # Without bytecode on disk a start would measure Python's compiler.
@@ -53,10 +55,10 @@ def version(distribution: str) -> str:
         return "source"
 
 
-def describe(libraries: list[str]) -> dict[str, str]:
+def describe(libraries: list[str], threads: int) -> dict[str, str]:
     """What a reader of the figures must know about where they come from."""
     return {
-        "processor": f"{processor()}, {os.cpu_count()} cores, one thread used",
+        "processor": f"{processor()}, {os.cpu_count()} cores; threads: {threads}",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         **{name: version(name) for name in ["numpy", "numba", *libraries]},
     }

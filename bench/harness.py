@@ -22,7 +22,17 @@ Gradients = list[np.ndarray]
 Samples = dict[str, dict[str, list[float]]]
 """By phase, then by library: nanoseconds, one sample a round."""
 
+
+class Clock:
+    """What the samples read: the wall's time, or what `now` is set to."""
+
+    now: Callable[[], int] = staticmethod(perf_counter_ns)
+
+
+clock = Clock()
+
 TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-9}
+"""Of a gradient, in parts of its largest element."""
 
 
 @dataclass(frozen=True)
@@ -34,29 +44,42 @@ class Program:
 
 
 def forward_backward(
-    forward: Callable[[], Any], backward: Callable[[Any], Any], collect: Callable[[], Gradients]
+    forward: Callable[[], Any],
+    backward: Callable[[Any], Any],
+    collect: Callable[[], Gradients],
+    *,
+    update: Callable[[], Any] | None = None,
+    clear: Callable[[], Any] | None = None,
+    repeats: int = 1,
 ) -> Program:
     """A program of phases "forward", "backward", "free" (dropping the loss) and "all" (their sum).
 
-    `forward` returns what `backward` takes; `collect` returns the gradients and clears them, which
-    is not timed.
+    `forward` returns what `backward` takes; `collect` returns the gradients and clears them.
+    `update` is a phase of its own, within "all". `clear`, by default `collect`, ends each of the
+    `repeats` steps of a sample and isn't timed.
     """
+    clear = clear or collect
 
     def sample() -> dict[str, float]:
-        start = perf_counter_ns()
-        loss = forward()
-        recorded = perf_counter_ns()
-        backward(loss)
-        replayed = perf_counter_ns()
-        del loss
-        freed = perf_counter_ns()
-        collect()
-        return {
-            "forward": recorded - start,
-            "backward": replayed - recorded,
-            "free": freed - replayed,
-            "all": freed - start,
-        }
+        spent = {"forward": 0, "backward": 0, "free": 0, "update": 0}
+        for _ in range(repeats):
+            start = clock.now()
+            loss = forward()
+            recorded = clock.now()
+            backward(loss)
+            replayed = clock.now()
+            del loss
+            freed = clock.now()
+            if update is not None:
+                update()
+            updated = clock.now()
+            clear()
+            spent["forward"] += recorded - start
+            spent["backward"] += replayed - recorded
+            spent["free"] += freed - replayed
+            spent["update"] += updated - freed
+        spent["all"] = sum(spent.values())
+        return {phase: elapsed / repeats for phase, elapsed in spent.items()}
 
     def gradients() -> Gradients:
         backward(forward())
@@ -71,12 +94,45 @@ def repeated(
     """A program of one phase: `step`, too short for a clock, `repeats` times a sample."""
 
     def sample() -> dict[str, float]:
-        start = perf_counter_ns()
+        start = clock.now()
         for _ in range(repeats):
             step()
-        return {phase: perf_counter_ns() - start}
+        return {phase: clock.now() - start}
 
     return Program(sample, gradients)
+
+
+def training(
+    tg: Any,
+    leaves: Sequence[Any],
+    loss_of: Callable[[], Any],
+    *,
+    rate: float = 0.0,
+    repeats: int = 1,
+) -> Program:
+    """A step over torch-like leaves: `loss_of()`, its gradients, and with a rate also SGD's update.
+
+    Gradients are set to None after each step.
+    """
+
+    def backward(loss: Any) -> None:
+        loss.backward()
+
+    def update() -> None:
+        with tg.no_grad():
+            for leaf in leaves:
+                leaf -= rate * leaf.grad
+
+    def clear() -> None:
+        for leaf in leaves:
+            leaf.grad = None
+
+    def collect() -> Gradients:
+        return take_gradients(leaves)
+
+    return forward_backward(
+        loss_of, backward, collect, update=update if rate else None, clear=clear, repeats=repeats
+    )
 
 
 def take_gradients(leaves: Sequence[Any]) -> Gradients:
@@ -88,13 +144,15 @@ def take_gradients(leaves: Sequence[Any]) -> Gradients:
 
 
 def assert_gradients_agree(actual: Gradients, expected: Gradients) -> None:
-    """Raise AssertionError unless shapes, dtypes and values (to a few roundings) are the same."""
+    """Raise AssertionError unless shapes, dtypes and values (to some roundings) are the same."""
     assert len(actual) == len(expected), f"{len(actual)} gradients, {len(expected)} expected"
     for one, other in zip(actual, expected, strict=True):
         assert one.shape == other.shape, f"a gradient of shape {one.shape}, not {other.shape}"
         assert one.dtype == other.dtype, f"a gradient of {one.dtype}, not {other.dtype}"
         assert np.isfinite(other).all(), "the workload's own gradients aren't finite"
-        np.testing.assert_allclose(one, other, rtol=TOLERANCE[other.dtype])
+        tolerance = TOLERANCE[other.dtype]
+        largest = abs(other).max(initial=0.0)
+        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * largest)
 
 
 def measure(programs: dict[str, Program], rounds: int) -> Samples:

@@ -19,6 +19,7 @@ class Session:
     peers: tuple[str, ...]
     rounds: int
     processes: int
+    torch_threads: int = 1
     notes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
@@ -44,10 +45,16 @@ class Session:
 
 
 def load(module: str) -> Any:
-    """Import a torch-like library, limit it to one thread, and begin with an empty tape."""
+    """Import a torch-like library, limit it to one thread, and begin with an empty tape.
+
+    tapegrad loads its compiled code when a process has replayed some thousands of records; here it
+    does so at once, lest that happen in the middle of a row.
+    """
     library = importlib.import_module(module)
     if hasattr(library, "set_num_threads"):
         library.set_num_threads(1)
+    if replay := getattr(library, "replay", None):
+        replay.load_native()
     free_tape(library)
     return library
 

@@ -9,6 +9,7 @@ views of the root derive their places again when somebody asks.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from tapegrad.modes import modes
 from tapegrad.primitive import Primitive, structural
 from tapegrad.recording import record, wrap
+from tapegrad.shortpaths import short_paths
 from tapegrad.storage import stamp
 from tapegrad.tape import tape
 from tapegrad.tensor import Tensor, View, check_base, place_of, view_of
@@ -25,9 +27,14 @@ __all__ = ["check_memory", "check_writable", "in_place", "refuse_several", "writ
 
 def in_place(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     """The in-place method of an operator: ``x.mul_(y)`` from ``mul``."""
+    path = short_paths.get(function)
+    ufunc = path.primitive.forward if path is not None else None
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         check_writable(self)
+        if isinstance(ufunc, np.ufunc) and not (modes.grad or kwargs) and _fits(self, args):
+            _compute(ufunc, self._array, args[0])
+            return self
         source = self
         if modes.grad and any(map(_is_recorded, (self, *args, *kwargs.values()))):
             # The record may save the old value, which is about to be overwritten.
@@ -44,6 +51,30 @@ def in_place(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"`{function.__name__}`, in place. Returns the Tensor itself."
     return method
+
+
+#: Larger numbers may be infinite in float32, and raise an error before anything is computed.
+HUGE = 1e38
+
+
+def _fits(target: Tensor, operands: tuple[Any, ...]) -> bool:
+    """Whether a ufunc of ``target`` and its one operand gives a result of the same kind."""
+    spec = target._spec
+    if len(operands) != 1 or spec.dtype.char not in "fd":
+        return False
+    operand = operands[0]
+    if type(operand) is Tensor:
+        return operand._spec.shape == spec.shape and operand._spec.dtype is spec.dtype
+    return type(operand) is float and abs(operand) < HUGE
+
+
+def _compute(ufunc: np.ufunc, array: np.ndarray, operand: Any) -> None:
+    """Put the result where the first operand is, without an array between: a step of SGD."""
+    check_memory(array)
+    stamp(array, tape.next_serial())
+    # A floating-point error is raised at the end, when all is computed.
+    with suppress(FloatingPointError, RuntimeWarning):
+        ufunc(array, operand._array if type(operand) is Tensor else operand, array)
 
 
 def _is_recorded(value: Any) -> bool:

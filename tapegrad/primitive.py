@@ -295,7 +295,27 @@ def select(condition: Any, x: Any, y: Any) -> Any:
 
     Unlike a product with 0 it gives no nan where the branch not taken is infinite.
     """
+    if type(condition) is np.ndarray and condition.dtype.char == "?" and condition.size > SHORT:
+        if type(x) is float and x == 0.0 and _is_like(y, condition):
+            return _masked(y, condition.view(np.int8) - np.int8(1))
+        if type(y) is float and y == 0.0 and _is_like(x, condition):
+            return _masked(x, -condition.view(np.int8))
     return np.where(condition, x, y)
+
+
+#: Longer arrays are masked bit by bit: np.where takes 3.5 ns an element if it guesses wrong.
+SHORT = 500
+
+
+def _is_like(x: Any, condition: np.ndarray) -> bool:
+    return type(x) is np.ndarray and x.dtype.char in "fd" and x.shape == condition.shape
+
+
+def _masked(x: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """``x`` where ``keep`` is -1, and 0 where it is 0."""
+    bits = keep.astype(f"i{x.itemsize}")
+    bits &= x.view(bits.dtype)
+    return bits.view(x.dtype)
 
 
 class Operator:

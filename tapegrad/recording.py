@@ -103,7 +103,9 @@ def elementwise_apply(primitive: Primitive, inputs: tuple[Any, ...]) -> Tensor:
         raise not_implemented(primitive, arrays[-1])
     array = _compute(primitive, arrays)
     if mixed is None:
-        for a in arrays:
+        for t, a in zip(tensors, arrays):
+            if a.ndim == 0 and t._place is None and not t._spec.special:
+                continue  # a number, whose own share nobody asks for
             if a.shape != array.shape or a.dtype.kind == "c" != array.dtype.kind:
                 mixed = tuple(t._spec.number for t in tensors)
                 break

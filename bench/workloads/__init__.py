@@ -7,17 +7,36 @@ workload, add an entry to its `peers`.
 
 from collections.abc import Callable
 
-from bench import memory, startup
+from bench import footprint, memory, startup
 from bench.figures import Figure
 from bench.session import Session
-from bench.workloads import chain, fields, scalars, seed
+from bench.workloads import (
+    chain,
+    derivatives,
+    fields,
+    gathered,
+    gpt,
+    large,
+    lenet,
+    lotka,
+    lstm,
+    minimize,
+    mlp,
+    scalars,
+    seed,
+    small,
+)
 
+PROGRAMS = (
+    *(seed.WORKLOAD, small.WORKLOAD, chain.WORKLOAD, scalars.TENSORS, scalars.NUMBERS),
+    *(large.FLOAT32, large.FLOAT64, mlp.BATCH_128, mlp.BATCH_8, lenet.WORKLOAD),
+    *(gpt.WORKLOAD, gpt.FUSED, lstm.WORKLOAD, minimize.ROSENBROCK, minimize.REGRESSION),
+    *(lotka.WORKLOAD, gathered.EMBEDDING, gathered.INDEX_ADD, derivatives.WORKLOAD),
+)
 WORKLOADS: dict[str, Callable[[Session], list[Figure]]] = {
-    "chain": chain.WORKLOAD.run,
-    "seed": seed.WORKLOAD.run,
-    "scalars": scalars.TENSORS.run,
-    "scalars-numbers": scalars.NUMBERS.run,
+    **{workload.name: workload.run for workload in PROGRAMS},
     "fields": fields.run,
     "memory": memory.run,
+    "footprint": footprint.run,
     "startup": startup.run,
 }

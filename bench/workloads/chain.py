@@ -103,8 +103,8 @@ def with_jax() -> Program:
 WORKLOAD = Workload(
     "chain",
     (
-        Row("forward", "ns/op", OPERATIONS, goal=0.55),
-        Row("backward", "ns/record", OPERATIONS, goal=0.05),
+        Row("forward", "ns/op", OPERATIONS, goal=0.5),
+        Row("backward", "ns/record", OPERATIONS, goal=0.03),
         Row("free", "ns/record", OPERATIONS),
         Row("all", "ns/op", OPERATIONS),
     ),

@@ -55,8 +55,8 @@ def with_numbers(tg: Any) -> Program:
 
 
 ROWS = (
-    Row("forward", "ns/op", OPERATIONS, goal=0.55),
-    Row("backward", "ns/record", OPERATIONS, goal=0.08),
+    Row("forward", "ns/op", OPERATIONS, goal=0.45),
+    Row("backward", "ns/record", OPERATIONS, goal=0.03),
     Row("free", "ns/record", OPERATIONS),
     Row("all", "ns/op", OPERATIONS),
 )

@@ -95,7 +95,7 @@ def with_jax() -> Program:
 
 WORKLOAD = Workload(
     "seed",
-    (Row("step", "us", REPEATS * 1e3, goal=0.4),),
+    (Row("step", "us", REPEATS * 1e3, goal=0.25),),
     seed,
     {"jax": with_jax, "autograd": with_autograd, "mygrad": with_mygrad},
 )

@@ -11,6 +11,7 @@ import numpy as np
 
 from tapegrad.primitive import Primitive, public, structural
 from tapegrad.rules.arguments import dtype_name
+from tapegrad.rules.indexing import add_rows
 from tapegrad.rules.indexing import index_ as at
 
 NN = "nn.functional"
@@ -27,14 +28,9 @@ def embedding_x(out_bar, x_shape, index, scale):
 def rows_forward(x, count, index, scale):
     rows = x.reshape(index.size, x.shape[-1])
     out = np.zeros((count, x.shape[-1]), x.dtype)
-    if not index.size:
-        return out
     if scale is not None:
         rows = rows * scale.reshape(-1, 1).astype(rows.real.dtype)
-    order = np.argsort(index, axis=None, kind="stable")
-    ordered = index.reshape(-1)[order]
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    out[ordered[starts]] = np.add.reduceat(rows[order], starts, 0)
+    add_rows(out, index.reshape(-1), rows)
     return out
 
 

@@ -19,6 +19,8 @@ ALL = slice(None)
 
 #: Below so many elements np.add.at costs least.
 FEW = 256
+#: Elements that `add_rows` adds at a time: their positions stay in the cache.
+BLOCK = 1 << 14
 
 
 # -- basic indexing: views -------------------------------------------------------------------------
@@ -80,12 +82,15 @@ accumulate_at = structural("accumulate_at", accumulate_at_forward, accumulate_at
 def add_at(target: np.ndarray, index: Any, x: np.ndarray) -> None:
     """``target[index] += x``, where positions that repeat count as often.
 
-    np.add.at takes some 10 ns an element, so long indices are counted (np.bincount, in float64)
-    unless that costs more memory than it saves.
+    np.add.at takes some 10 ns an element, so rows are added to flat memory, and other long indices
+    are counted (np.bincount, in float64) unless that costs more memory than it saves.
     """
     kinds = [i.dtype.kind for i in index if isinstance(i, np.ndarray)]
     if kinds == ["b"]:
         target[index] += x  # a mask names no element twice
+    elif kinds == ["i"] and x.size >= FEW and x.itemsize > 2 and _names_rows(index):
+        rows = np.broadcast_to(x, (index[0].size, *target.shape[1:]))
+        add_rows(target, index[0], rows.reshape(index[0].size, -1))
     elif x.size < FEW or x.dtype.kind not in "fc" or target.size > 4 * x.size:
         np.add.at(target, index, x)
     else:
@@ -96,6 +101,26 @@ def add_at(target: np.ndarray, index: Any, x: np.ndarray) -> None:
         if x.dtype.kind == "c":
             sums = sums + 1j * np.bincount(positions, flat.imag, target.size)
         target += sums.reshape(target.shape).astype(target.dtype)
+
+
+def _names_rows(index: Any) -> bool:
+    """Whether an index is a vector of integers, and nothing but whole slices after it."""
+    first, *rest = index
+    return isinstance(first, np.ndarray) and first.ndim == 1 and all(i == slice(None) for i in rest)
+
+
+def add_rows(target: np.ndarray, index: np.ndarray, rows: np.ndarray) -> None:
+    """``target[index[k]] += rows[k]`` for each k in turn; the target is one run of memory.
+
+    np.add.at takes 0.7 ns an element of a vector, at numbers in a vector, and 7 of rows.
+    """
+    width = rows.shape[1]
+    flat = target.reshape(-1)
+    within = np.arange(width)
+    step = max(1, BLOCK // max(1, width))
+    for k in range(0, len(index), step):
+        positions = np.add.outer(index[k : k + step] * width, within)
+        np.add.at(flat, positions.reshape(-1), rows[k : k + step].reshape(-1))
 
 
 def put_forward(x, y, index):

@@ -446,6 +446,9 @@ def linear_forward(x, y, z):
         out = x.reshape(-1, x.shape[-1]).dot(y.T)
         out += z
         return out.reshape(*x.shape[:-1], -1) if x.size else out.reshape(*x.shape[:-1], len(y))
+    if x.ndim == 2 and len(x) < len(y):
+        # BLAS is up to twice as fast with the long matrix first.
+        return np.add(y.dot(x.T).T, z, order="C")
     out = x.dot(y.T)
     out += z
     return out

@@ -24,6 +24,7 @@ import numpy as np
 from tapegrad.autograd.function import function_dot
 from tapegrad.autograd.saved import released, unpacked
 from tapegrad.autograd.walk import Walk
+from tapegrad.batched import Batched, is_recorded
 from tapegrad.broadcast import cast, expand
 from tapegrad.modes import enable_grad, modes
 from tapegrad.primitive import primitives
@@ -36,7 +37,11 @@ from tapegrad.storage import clock
 from tapegrad.tape import CODE, INPUTS, PARAMS, PLACE, RELEASED, SPEC, Record, arity, tape, unshared
 from tapegrad.tensor import Tensor, from_array, place_of
 
-__all__ = ["Pushforward", "jvp", "linearized"]
+__all__ = ["Pushforward", "constant", "jvp", "linearized"]
+
+#: What makes Tensors of what records saved: at their places (`wrap_saved`) or not (`constant`);
+#: None where all are arrays.
+Wrapping = Callable[[Any, int | None], Any] | None
 
 
 def jvp(
@@ -149,8 +154,12 @@ class Pushforward:
 
     def add(self, x: Tensor, x_dot: Tensor) -> None:
         """Give an input its tangent."""
-        recorded = self.recording and place_of(x_dot) is not None
-        self.dots[unshared(place_of(x) or 0)] = x_dot if recorded else x_dot._array
+        dot: Any = x_dot
+        if type(x_dot) is Batched:
+            dot = x_dot if self.recording else x_dot.detach()
+        elif not self.recording or place_of(x_dot) is None:
+            dot = x_dot._array
+        self.dots[unshared(place_of(x) or 0)] = dot
 
     def skip(self, x: Tensor) -> None:
         """Give a value no tangent, though what it was made from has one."""
@@ -191,9 +200,13 @@ class Pushforward:
             self._outer.add(unshared(place))
         dots = [None if source is None else self.dots.get(source) for source in sources]
         if any(dot is not None for dot in dots):
-            recording = place in self._outer or any(map(_is_recorded, dots))
+            wrapping: Wrapping = None
+            if place in self._outer or any(map(_is_recorded, dots)):
+                wrapping = wrap_saved
+            elif any(map(_is_tensor, dots)):
+                wrapping = constant
             with enable_grad():
-                dot = _out_dot(_usable(record), dots, recording)
+                dot = _out_dot(_usable(record), dots, wrapping)
             if dot is not None:
                 self.dots[unshared(place)] = dot
 
@@ -205,8 +218,14 @@ class Pushforward:
         return not any(leaf._place == place for leaf in self._leaves)
 
 
+def _is_tensor(dot: Any) -> bool:
+    return any(map(_is_tensor, dot)) if isinstance(dot, tuple) else isinstance(dot, Tensor)
+
+
 def _is_recorded(dot: Any) -> bool:
-    return any(map(_is_recorded, dot)) if isinstance(dot, tuple) else isinstance(dot, Tensor)
+    if isinstance(dot, tuple):
+        return any(map(_is_recorded, dot))
+    return isinstance(dot, Tensor) and is_recorded(dot)
 
 
 def _usable(record: Record) -> Record:
@@ -220,25 +239,25 @@ def _usable(record: Record) -> Record:
     return record
 
 
-def _out_dot(record: Record, dots: list[Any], recording: bool) -> Any:
+def _out_dot(record: Record, dots: list[Any], wrapping: Wrapping) -> Any:
     """The tangent of a record's result; a tuple for one of several outputs."""
     primitive = primitives[record[CODE]]
     if primitive.is_output:
         return dots[0][record[PARAMS][0]]
     if primitive.joint is not None:
-        return function_dot(record, dots, recording)
+        return function_dot(record, dots, wrapping is not None)
     total: Any = None
     for i, dot in enumerate(dots):
         if dot is not None:
-            share = _share(record, i, _converted(dot, recording), recording)
+            share = _share(record, i, _converted(dot, wrapping), wrapping)
             total = share if total is None else _plus(total, share)
     return total
 
 
-def _converted(dot: Any, recording: bool) -> Any:
+def _converted(dot: Any, wrapping: Wrapping) -> Any:
     if isinstance(dot, tuple):
-        return tuple(_converted(d, recording) for d in dot)
-    return wrap(dot) if recording and isinstance(dot, np.ndarray) else dot
+        return tuple(_converted(d, wrapping) for d in dot)
+    return wrap(dot) if wrapping is not None and isinstance(dot, np.ndarray) else dot
 
 
 def _plus(a: Any, b: Any) -> Any:
@@ -250,17 +269,17 @@ def _plus(a: Any, b: Any) -> Any:
     return total if isinstance(total, Tensor) else np.asarray(total)
 
 
-def _share(record: Record, i: int, x_dot: Any, recording: bool) -> Any:
+def _share(record: Record, i: int, x_dot: Any, wrapping: Wrapping) -> Any:
     """What the tangent of input i adds to that of the result."""
     primitive = primitives[record[CODE]]
     rule = primitive.bound[i] if primitive.elementwise else None
     if rule is None:
-        return _double_vjp(record, i, x_dot, recording)
+        return _double_vjp(record, i, x_dot, wrapping)
     spec = specs[record[SPEC]]
     dtype = getattr(x_dot.dtype, "numpy", x_dot.dtype)
     is_complex = spec.is_complex or dtype.kind == "c"
     if is_complex and not rule.partial:
-        return _double_vjp(record, i, x_dot, recording)
+        return _double_vjp(record, i, x_dot, wrapping)
     if dtype != spec.dtype:
         x_dot = cast(x_dot, spec.dtype, dtype)
     if tuple(x_dot.shape) != spec.shape:
@@ -269,13 +288,12 @@ def _share(record: Record, i: int, x_dot: Any, recording: bool) -> Any:
     # transpose. It isn't fitted to the input's shape.
     if is_complex:
         x_dot = np.conjugate(x_dot)
-    wrapping = wrap_saved if recording else None
     values = environment(primitive, record, primitive.arity, x_dot, wrapping)
     share: Any = contribution(primitive, (*record[:PARAMS], None, *record[INPUTS:]), i, values)
     return np.conjugate(share) if is_complex else share
 
 
-def _double_vjp(record: Record, i: int, x_dot: Any, recording: bool) -> Any:
+def _double_vjp(record: Record, i: int, x_dot: Any, wrapping: Wrapping) -> Any:
     """``J x_dot`` by running the rule ``v -> v J`` backward; it doesn't matter at which v."""
     primitive = primitives[record[CODE]]
     start = tape.next_serial()
@@ -288,7 +306,7 @@ def _double_vjp(record: Record, i: int, x_dot: Any, recording: bool) -> Any:
     else:
         v = cotangents[0] = _zeros(specs[record[SPEC]])
     values = environment(
-        primitive, record, arity(record), v, wrap_saved if recording else _constant
+        primitive, record, arity(record), v, wrap_saved if wrapping is wrap_saved else constant
     )
     share: Any = contribution(primitive, record, i, values)
     targets = {c._place for c in cotangents if c is not None}
@@ -297,16 +315,15 @@ def _double_vjp(record: Record, i: int, x_dot: Any, recording: bool) -> Any:
     if place is not None:
         shape = share._spec.shape
         root = expand(x_dot, shape) if tuple(x_dot.shape) != shape else x_dot
-        wrapping = wrap_saved if recording else None
         walk = Walk(
-            tape, [(place, root)], retain=recording, wrap=wrapping, targets=frozenset(targets)
+            tape, [(place, root)], retain=wrapping is wrap_saved, wrap=wrapping, targets=frozenset(targets)
         )
         walk.needed = _between(targets, start)
         leaves, _ = walk.run()
         for k, c in enumerate(cotangents):
             if c is not None and c._place in leaves:
                 results[k] = leaves[c._place]
-    if not recording:
+    if wrapping is None:
         results = [getattr(r, "_array", r) for r in results]
     return tuple(results) if primitive.outputs > 1 else results[0]
 
@@ -324,7 +341,8 @@ def _between(targets: set[int], start: int) -> set[int]:
     return needed
 
 
-def _constant(array: Any, place: int | None) -> Any:
+def constant(array: Any, place: int | None) -> Any:
+    """What a record saved, as a Tensor without its place."""
     if isinstance(array, tuple):
         return tuple(wrap(a) for a in array)
     return wrap(array)

@@ -1,0 +1,1 @@
+"""vmap's rules: how a primitive, or a function, runs on all samples at once."""

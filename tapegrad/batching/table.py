@@ -1,0 +1,133 @@
+"""Which structural primitive has which rule, by its forward function."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tapegrad import assignment, broadcast
+from tapegrad.batching import indices, products, shapes
+from tapegrad.rules import (
+    classification,
+    comparison,
+    contraction,
+    conversion,
+    convolution,
+    cumulative,
+    determinants,
+    diagonals,
+    embedding,
+    extrema,
+    factorizations,
+    folding,
+    fourier,
+    gathering,
+    indexing,
+    joining,
+    linalg,
+    losses,
+    lu,
+    matrix_functions,
+    normalization,
+    norms,
+    padding,
+    pairs,
+    pooling,
+    reductions,
+    replacing,
+    resampling,
+    selection,
+    shape,
+    softmax,
+    solvers,
+    spectral,
+    splitting,
+    statistics,
+    triangular,
+)
+from tapegrad.rules import batches as batches_
+
+_FAMILIES: dict[Any, tuple[Any, ...]] = {
+    shapes.along: (
+        reductions.sum_forward, reductions.nansum_forward, reductions.mean_forward,
+        reductions.prod_forward, reductions.cumsum_forward, reductions.reversed_cumsum_forward,
+        reductions.cumprod_forward, reductions.all_forward, reductions.any_forward,
+        reductions.count_nonzero_forward, softmax.softmax_forward, softmax.log_softmax_forward,
+        extrema.amax_forward, extrema.amin_forward, extrema.aminmax_forward,
+        extrema.median_forward, extrema.nanmedian_forward, cumulative.logcumsumexp_forward,
+        statistics.var_forward, statistics.std_forward, statistics.var_mean_forward,
+        statistics.std_mean_forward, statistics.logsumexp_forward, statistics.norm_forward,
+        joining.each_forward,
+    ),
+    shapes.argument: (extrema.argmax_forward, extrema.argmin_forward),
+    shapes.by_params: (
+        shape.reshape_forward, shape.copied_forward, shape.insert_forward,
+        diagonals.diagonal_forward, diagonals.diagonal_copy_forward,
+        diagonals.diagonal_embed_forward, diagonals.unfold_forward, diagonals.folded_forward,
+        joining.flip_forward, joining.rot90_forward, fourier.fft_forward, fourier.rfft_forward,
+        fourier.irfft_forward, fourier.weighted_forward, fourier.resized_forward,
+        resampling.resample_forward, resampling.transposed_resample_forward,
+        indexing.basic_forward, indexing.embed_forward, splitting.part_forward,
+    ),
+    shapes.as_is: (
+        broadcast._cast_forward, conversion.real_forward, conversion.imag_forward,
+        conversion.conj_forward, diagonals.tril_forward, diagonals.triu_forward,
+        solvers.inv_ex_forward, factorizations.cholesky_ex_forward, factorizations.qr_forward,
+        factorizations.geqrf_forward, spectral.eigh_forward, spectral.eigvalsh_forward,
+        spectral.eigvals_forward, spectral.eig_forward, spectral.svdvals_forward,
+        spectral.svd_forward, determinants.det_forward, determinants.slogdet_forward,
+        determinants.cofactors_forward, lu.lu_factor_forward, matrix_functions.matrix_exp_forward,
+        pairs.as_real_forward, pairs.as_complex_forward, selection.nan_to_num_complex_forward,
+        padding.pad_forward, pooling.max_forward, assignment.zeros_forward,
+        shape.view_dtype_forward,
+    ),
+    shapes.stacked: (
+        pooling.max_index_forward, pooling.placed_forward, pooling.taken_forward,
+        triangular.solve_triangular_forward, norms.euclidean_forward,
+    ),
+    shapes.aligned: (
+        conversion.complex_forward, comparison.isclose_forward, matrix_functions.cross_forward,
+    ),
+    shapes.whole_sum: (reductions.sum_all_forward,),
+    shapes.whole_mean: (reductions.mean_all_forward,),
+    shapes.permuted: (shape.transpose_forward,),
+    shapes.expanded: (broadcast._expand,),
+    shapes.summed: (broadcast._sum_to_shape,),
+    shapes.repeated: (joining.repeat_forward,),
+    shapes.traced: (diagonals.trace_forward,),
+    shapes.rolled: (joining.roll_forward,),
+    shapes.joined: (joining.cat_forward, joining.stack_forward),
+    shapes.losses: (
+        losses.mse_forward, losses.huber_forward, losses.bce_logits_forward, losses.bce_forward,
+    ),
+    shapes.standard: (normalization.standard_forward,),
+    shapes.one_batch: (folding.unfold_forward, folding.fold_forward),
+    indices.taken: (indexing.advanced_forward,),
+    indices.scattered: (indexing.accumulate_at_forward, contraction.put_zeros_forward),
+    indices.cleared: (indexing.cleared_forward,),
+    indices.replaced: (
+        indexing.put_forward, gathering.add_forward, replacing.part_forward,
+    ),
+    indices.on_diagonal: (replacing.diagonal_forward,),
+    indices.masked: (gathering.masked_fill_forward,),
+    indices.copied: (assignment.copy_forward,),
+    indices.likelihood: (classification.nll_forward,),
+    indices.likelihood_adjoint: (classification.scattered_forward,),
+    indices.embedded: (embedding.embedding_forward,),
+    indices.embedding_adjoint: (embedding.rows_forward,),
+    products.matmul: (
+        linalg.matmul_forward, linalg.dot_forward, linalg.folded_forward, batches_.product_forward,
+    ),
+    products.vdot: (linalg.vdot_forward,),
+    products.linear: (linalg.linear_forward,),
+    products.added: (linalg.addmm_forward,),
+    products.einsum: (contraction.einsum_forward,),
+    products.convolution: (
+        convolution.conv_forward, convolution.biased_forward, convolution.transposed_forward,
+        convolution.biased_transposed_forward,
+    ),
+    products.correlation: (convolution.correlation_forward,),
+    products.solved: (solvers.solve_ex_forward,),
+}  # fmt: skip
+
+#: The rules of structural primitives.
+RULES = {forward: rule for rule, forwards in _FAMILIES.items() for forward in forwards}

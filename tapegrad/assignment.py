@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.batched import any_batched
+from tapegrad.batched import any_batched, rules
 from tapegrad.broadcast import cast, sum_to_shape
 from tapegrad.dtypes import number_dtype
 from tapegrad.inplace import check_memory, check_writable, move, refuse_several
@@ -88,9 +88,7 @@ def overwrite(target: Any, value: Any, primitive: Primitive | None = None) -> An
     Without a primitive, ``target`` is a part of something that gets the record.
     """
     if switch.batched and any_batched((target, value)):
-        from tapegrad.batching.writing import copy_into
-
-        return copy_into(target, value)
+        return rules.copy(target, value)
     array, source = target._array, value._array
     wanted = source.shape
     if wanted != array.shape:
@@ -141,9 +139,8 @@ def setitem(input: Any, index: Any, value: Any) -> None:
     """
     items = index if type(index) is tuple else (index,)
     if switch.batched and any_batched((input, value, *items)):
-        from tapegrad.batching.writing import set_items
-
-        return set_items(input, items, value)
+        rules.set_items(input, items, value)
+        return
     shape = input._spec.shape
     basic: Any
     if type(index) is int:

@@ -5,10 +5,10 @@
 
     vmap(f)(tapegrad.ones(5, 3))
 
-The shape, ``ndim`` and the like are those of one sample, so functions that ask for them are right as
-they are. A primitive is applied to the values instead, by its batching rule (`tapegrad.batching`);
-as these are ordinary Tensors, or those of an outer vmap, so are the records. Each running vmap is a
-*level*; the innermost has the highest number.
+The shape, ``ndim`` and the like are those of one sample, so functions that ask for them are right
+as they are. A primitive is applied to the values instead, by its batching rule
+(`tapegrad.batching`); as these are ordinary Tensors, or those of an outer vmap, so are the records.
+Each running vmap is a *level*; the innermost has the highest number.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tapegrad.primitive import BatchedAccess, Primitive
 from tapegrad.spec import spec_for
 from tapegrad.tensor import Tensor, place_of
 
-__all__ = ["Batched", "Level", "any_batched", "apply_batched", "levels", "merged", "separated"]
+__all__ = ["Batched", "Level", "any_batched", "levels", "merged", "rules", "separated"]
 
 new = Tensor.__new__
 
@@ -40,7 +40,7 @@ class Batched(Tensor):
     def _array(self) -> Any:  # type: ignore[override]
         raise BatchedAccess()
 
-    @property
+    @property  # type: ignore[misc]
     def requires_grad(self) -> bool:
         """Whether operations on the samples are recorded."""
         return innermost(self).requires_grad
@@ -51,7 +51,7 @@ class Batched(Tensor):
         return not self.requires_grad
 
     def item(self) -> Any:
-        """Raises RuntimeError: which sample's?"""
+        """Raises RuntimeError: there is one for each sample."""
         raise RuntimeError(
             "vmap: It looks like you're calling .item() on a Tensor. We don't support vmap over "
             "calling .item() on a Tensor, please try to rewrite what you're doing with other "
@@ -85,17 +85,17 @@ class Batched(Tensor):
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """Whether all samples together are."""
-        contiguous: bool = self._value.is_contiguous()  # type: ignore[attr-defined]
+        contiguous: bool = self._value.is_contiguous()
         return contiguous
 
     def stride(self, dim: int | None = None) -> Any:
         """The steps within a sample."""
-        strides = self._value.stride()[1:]  # type: ignore[attr-defined]
+        strides = self._value.stride()[1:]
         return strides if dim is None else strides[dim]
 
     def detach(self) -> Batched:
         """The samples, not recorded."""
-        return batched(self._value.detach(), self._level)  # type: ignore[attr-defined]
+        return batched(self._value.detach(), self._level)
 
     data = property(detach)
 
@@ -134,20 +134,22 @@ def any_batched(inputs: Iterable[Any]) -> bool:
     return any(type(x) is Batched for x in inputs)
 
 
-def apply_batched(primitive: Primitive, inputs: tuple[Any, ...], params: tuple[Any, ...]) -> Any:
-    """`recording.apply` with a `Batched` among the inputs."""
-    from tapegrad.batching.apply import apply
+class Rules:
+    """How `Batched` Tensors are computed with; set by `tapegrad.batching`, once it is loaded."""
 
-    return apply(primitive, inputs, params)
+    #: ``apply(primitive, inputs, params)``, as `recording.apply`.
+    apply: Callable[[Primitive, tuple[Any, ...], tuple[Any, ...]], Any]
+    #: ``change(function, target, args, kwargs)``: an in-place operation.
+    change: Callable[[Callable[..., Any], Any, Any, Any], Any]
+    #: ``copy(target, source)``: all elements of ``target`` set in place.
+    copy: Callable[[Any, Any], Any]
+    #: ``set_items(input, index, value)``: ``input[index] = value``.
+    set_items: Callable[[Any, tuple[Any, ...], Any], None]
+    #: Loads them.
+    load: Callable[[], Any]
 
 
-def _call_batched(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    from tapegrad.batching.calls import call
-
-    return call(function, args, kwargs)
-
-
-Primitive.call_batched = staticmethod(_call_batched)
+rules = Rules()
 
 
 class RandomAccess(BatchedAccess):
@@ -193,6 +195,7 @@ class Level:
         self.randomness = randomness
 
     def __enter__(self) -> Level:
+        rules.load()
         self.number = len(levels.running) + 1
         levels.running.append(self)
         count_batched(1)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.batched import any_batched
+from tapegrad.batched import any_batched, rules
 from tapegrad.modes import modes, switch
 from tapegrad.primitive import Primitive, structural
 from tapegrad.recording import record, wrap
@@ -31,7 +31,7 @@ def in_place(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     @functools.wraps(function)
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if switch.batched and any_batched((self, *args)):
-            return write_batched(function, self, args, kwargs)
+            return rules.change(function, self, args, kwargs)
         check_writable(self)
         source = self
         if modes.grad and any(map(_is_recorded, (self, *args, *kwargs.values()))):
@@ -47,13 +47,6 @@ def in_place(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"`{function.__name__}`, in place. Returns the Tensor itself."
     return method
-
-
-def write_batched(function: Callable[..., Any], self: Any, args: Any, kwargs: Any) -> Any:
-    """An in-place operation under vmap."""
-    from tapegrad.batching.writing import changed
-
-    return changed(function, self, args, kwargs)
 
 
 def _is_recorded(value: Any) -> bool:

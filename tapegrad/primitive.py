@@ -38,6 +38,7 @@ import numpy as np
 __all__ = [
     "BatchedAccess",
     "Primitive",
+    "all_values",
     "by_sample",
     "elementwise",
     "operators",
@@ -286,7 +287,7 @@ def select(condition: Any, x: Any, y: Any) -> Any:
     return np.where(condition, x, y)
 
 
-class BatchedAccess(RuntimeError):
+class BatchedAccess(RuntimeError):  # noqa: N818 - nobody catches it but vmap
     """Raised where a function asks for the array of a Tensor that vmap maps over."""
 
     def __init__(self) -> None:
@@ -334,6 +335,16 @@ def _looks(function: Any) -> bool:
         inner = inner.__wrapped__
     code = getattr(inner, "__code__", None)
     return code is not None and ("_array" in code.co_names or code.co_name in LOOKING)
+
+
+def all_values(x: Any) -> Any:
+    """The array of a Tensor; under vmap that of all samples, whose dimensions come first.
+
+    For checks, which are made of all at once.
+    """
+    while hasattr(x, "_value"):
+        x = x._value
+    return getattr(x, "_array", x)
 
 
 class Operator:

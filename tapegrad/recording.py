@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.batched import any_batched, apply_batched
+from tapegrad.batched import any_batched, rules
 from tapegrad.modes import modes, switch
 from tapegrad.operands import (
     check_broadcast,
@@ -48,7 +48,7 @@ def apply(primitive: Primitive, inputs: tuple[Any, ...], params: tuple[Any, ...]
     if not primitive.usual:
         return _structural(primitive, inputs, params)
     if switch.batched and any_batched(inputs):
-        return apply_batched(primitive, inputs, params)
+        return rules.apply(primitive, inputs, params)
     # The usual structural primitive: the same as `_structural` and `record`, in one loop.
     arrays, places, shapes = [], [], []
     mask, bit = 0, 1
@@ -100,7 +100,7 @@ def apply(primitive: Primitive, inputs: tuple[Any, ...], params: tuple[Any, ...]
 def elementwise_apply(primitive: Primitive, inputs: tuple[Any, ...]) -> Tensor:
     """`apply` for an elementwise primitive."""
     if switch.batched and any_batched(inputs):
-        return apply_batched(primitive, inputs, ())
+        return rules.apply(primitive, inputs, ())
     if primitive.check is not None:
         primitive.check(*inputs)
     tensors, arrays, mixed = promoted(primitive, inputs)
@@ -128,7 +128,7 @@ def _structural(primitive: Primitive, inputs: tuple[Any, ...], params: tuple[Any
     if primitive.arity < 0 and len(inputs) == 1 and type(inputs[0]) in (tuple, list):
         inputs = tuple(inputs[0])
     if switch.batched and any_batched(inputs):
-        return apply_batched(primitive, inputs, params)
+        return rules.apply(primitive, inputs, params)
     tensors = tuple(map(as_tensor_input, inputs))
     arrays = tuple([t._array for t in tensors])
     given = (arrays,) if primitive.arity < 0 else arrays

@@ -14,7 +14,7 @@ LAYERS = (
     ("broadcast", "tape", "wengert"),
     ("kernels", "replay"),
     (
-        *("tensor", "fromdata", "operands", "recording", "shortpaths"),
+        *("tensor", "batched", "fromdata", "operands", "recording", "shortpaths"),
         *("autograd.graph", "autograd.hooks", "autograd.saved"),
     ),
     ("rules",),
@@ -24,7 +24,7 @@ LAYERS = (
         *("creation", "factory", "alike", "ranges", "legacy", "sampling", "filling", "methods"),
         *("reshaping", "settings"),
     ),
-    ("fft", "func", "signal", "utils"),
+    ("fft", "func", "batching", "signal", "utils"),
     ("testing",),
     ("__init__", "demo"),
 )

@@ -316,7 +316,11 @@ def _double_vjp(record: Record, i: int, x_dot: Any, wrapping: Wrapping) -> Any:
         shape = share._spec.shape
         root = expand(x_dot, shape) if tuple(x_dot.shape) != shape else x_dot
         walk = Walk(
-            tape, [(place, root)], retain=wrapping is wrap_saved, wrap=wrapping, targets=frozenset(targets)
+            tape,
+            [(place, root)],
+            retain=wrapping is wrap_saved,
+            wrap=wrapping,
+            targets=frozenset(targets),
         )
         walk.needed = _between(targets, start)
         leaves, _ = walk.run()

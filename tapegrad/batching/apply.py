@@ -86,9 +86,7 @@ def filled(value: Any, up: bool, size: int) -> Any:
 
 def elementwise(primitive: Primitive, values: Values, lifted: tuple[bool, ...]) -> Any:
     """The rule of all elementwise primitives: samples of fewer dimensions get some of size 1."""
-    ndims = [
-        getattr(value, "ndim", 0) - up for value, up in zip(values, lifted, strict=True)
-    ]
+    ndims = [getattr(value, "ndim", 0) - up for value, up in zip(values, lifted, strict=True)]
     ndim = max(ndims)
     if any(n < ndim and up for n, up in zip(ndims, lifted, strict=True)):
         values = _promoted(primitive, values, ndims)

@@ -81,7 +81,7 @@ def _flat(value: Any) -> list[Any]:
 
 def _sample(value: Any, level: int, i: int) -> Any:
     if type(value) is Batched and value._level == level:
-        return value._value[i]
+        return value._value[i].clone()  # in memory of its own
     if isinstance(value, (list, tuple)):
         return type(value)([_sample(x, level, i) for x in value])
     if isinstance(value, dict):

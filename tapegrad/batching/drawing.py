@@ -88,9 +88,7 @@ def _different(function: Function, args: Any, kwargs: Any, level: Level, in_plac
         mapped = type(args[0]) is Batched and args[0]._level == level.number
         value = filled(args[0]._value if mapped else args[0], mapped, size)
         return batched(function(value, *args[1:], **kwargs), level.number)
-    rows = [
-        function(*[_row(x, level, i) for x in args], **kwargs) for i in range(size)
-    ]
+    rows = [function(*[_row(x, level, i) for x in args], **kwargs) for i in range(size)]
     return batched(stack(rows), level.number)
 
 
@@ -105,4 +103,3 @@ def _sized(function: Function, position: int, size: int, args: Any, kwargs: Any)
     if position == 0:
         return function(size, *sizes_of(args), **kwargs)
     return function(*args[:-1], (size, *sizes_of(args[-1:])), **kwargs)
-

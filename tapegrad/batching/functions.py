@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from tapegrad import alike
-from tapegrad.batched import Batched, batched, innermost
+from tapegrad.batched import Batched, batched
 from tapegrad.batching.apply import align, filled, lower, raised
-from tapegrad.primitive import wrap_axis
-from tapegrad.rules import classification, cumulative, extrema, matrices, sorting
+from tapegrad.primitive import Primitive, wrap_axis
+from tapegrad.rules import classification, cumulative, extrema, replacing, sorting
 from tapegrad.rules import embedding as embeddings
 from tapegrad.rules import gathering as gatherings
 from tapegrad.rules import scattering as scatterings
+from tapegrad.rules.arguments import sizes_of
 from tapegrad.rules.losses import reduction_of
 from tapegrad.rules.shape import reshape
 
@@ -158,7 +159,7 @@ def embedding(
     """One table for all, or one table made of all."""
     if max_norm is not None or scale_grad_by_freq:
         return NotImplemented
-    level, size, (i, w), (of_i, of_w) = lower((input, weight))
+    level, size, (i, w), (_, of_w) = lower((input, weight))
     if of_w:
         count, width = weight._spec.shape
         start = np.arange(size).reshape(size, *(1,) * input.ndim) * count
@@ -206,9 +207,16 @@ def view(input: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Any:
     return reshape(input, *sizes, shape=size)
 
 
-def check_info(info: Any, name: str, message: str) -> None:
-    """Of all samples."""
-    matrices.check_info(innermost(info).reshape(-1), name, message)
+def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = None) -> Any:
+    """Each sample begins a sample's size further."""
+    shape, strides, offset = sizes_of((size,)), sizes_of((stride,)), storage_offset or 0
+    last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+    if not input._value.is_contiguous() or offset < 0 or last >= input._spec.size:
+        raise NotImplementedError(
+            "vmap: as_strided of samples that are not contiguous, or of memory outside of a "
+            "sample, is not supported: use other operations, or contiguous() outside of vmap"
+        )
+    return Primitive.apply(replacing.strided, (input,), (shape, strides, offset))
 
 
 #: By the names of functions.
@@ -235,7 +243,7 @@ FUNCTIONS: dict[str, Function] = {
     "embedding": embedding,
     "nll_loss": nll_loss,
     "view": view,
-    "check_info": check_info,
+    "as_strided": as_strided,
 }
 
 

@@ -1,7 +1,7 @@
 """Rules of indexing: by slices, and by arrays that are the same for all samples.
 
-Where arrays stand apart in an index, as in ``x[i, :, j]``, NumPy puts what they select first, before
-the samples; it is moved.
+Where arrays stand apart in an index, as in ``x[i, :, j]``, NumPy puts what they select first,
+before the samples; it is moved.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.batched import Batched, batched
 from tapegrad.batching.apply import Values, align, filled
 from tapegrad.batching.shapes import Lifted, shifted
 from tapegrad.primitive import Primitive
@@ -17,6 +18,9 @@ from tapegrad.rules.indexing import accumulate_at, index_
 from tapegrad.rules.reductions import mean_, sum_
 
 ALL = slice(None)
+
+#: The number of a level that is more than any.
+BARE = 1 << 30
 
 
 def front(index: tuple[Any, ...]) -> int:
@@ -122,7 +126,7 @@ def likelihood_adjoint(
 def embedded(primitive: Primitive, size: int, values: Values, lifted: Lifted, params: Any) -> Any:
     """Rows of a table."""
     index, scale = params
-    return None if scale is not None else taken(index_, size, values, lifted, (index,))
+    return None if scale is not None else taken(index_, size, values, lifted, ((index,),))
 
 
 def embedding_adjoint(
@@ -136,3 +140,17 @@ def embedding_adjoint(
     shape = (count, value._spec.shape[-1])
     value = value.reshape(size, *index.shape, shape[1])
     return scattered(accumulate_at, size, (value,), lifted, (shape, (index,)))
+
+
+def part_replaced(
+    primitive: Primitive, size: int, values: Values, lifted: Lifted, params: Any
+) -> Any:
+    """``x`` with the part that a view primitive selects replaced by ``y``: in place, of a copy."""
+    x, y = values
+    view, view_params = params
+    whole = batched(filled(x, lifted[0], size).clone(), BARE)
+    part = Primitive.apply(view, (whole,), view_params)
+    if type(part) is not Batched:
+        return None
+    part._value.copy_(align(y, part.ndim) if lifted[1] else y)
+    return whole._value

@@ -63,13 +63,11 @@ def added(primitive: Primitive, size: int, values: Values, lifted: Lifted, param
     x, y, z = values
     beta, alpha = params
     ndim = y.ndim - lifted[1] + z.ndim - lifted[2] - 2 if z.ndim - lifted[2] < 3 else 3
-    if lifted[1] or lifted[2]:
-        out = matmul(primitive, size, (y, z), lifted[1:], ())
-    else:
-        out = y @ z
+    product_lifted = lifted[1] or lifted[2]
+    out = matmul(primitive, size, (y, z), lifted[1:], ()) if product_lifted else y @ z
     out = out if alpha == 1 else out * alpha
     if beta == 0:
-        return filled(out, lifted[1] or lifted[2], size)
+        return filled(out, product_lifted, size)
     x = align(x, ndim) if lifted[0] else x
     return out + (x if beta == 1 else x * beta)
 
@@ -139,7 +137,6 @@ def solved(primitive: Primitive, size: int, values: Values, lifted: Lifted, para
     if y.ndim == x.ndim - 1 and y._spec.shape == x._spec.shape[:-1]:
         out, info = Primitive.apply(primitive, (x, y.unsqueeze(-1)), (left,))
         return out.squeeze(-1), info
-    if x.ndim != y.ndim:
-        return None
+    ndim = max(x.ndim, y.ndim) - 1
+    x, y = align(x, ndim), align(y, ndim)
     return Primitive.apply(primitive, (x, y), (left,))
-

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+import numpy as np
 
 from tapegrad.batching.apply import Values, align, filled
 from tapegrad.broadcast import expand, sum_to_shape
@@ -80,7 +83,14 @@ def stacked(primitive: Primitive, size: int, values: Values, lifted: Lifted, par
     if len({v.ndim - up for v, up in zip(values, lifted, strict=True)}) > 1:
         return None
     full = tuple([filled(v, up, size) for v, up in zip(values, lifted, strict=True)])
-    return Primitive.apply(primitive, full, params)
+    return Primitive.apply(primitive, full, changed(primitive, params, size))
+
+
+def with_tolerances(
+    primitive: Primitive, size: int, values: Values, lifted: Lifted, params: Any
+) -> Any:
+    """As `as_is`, unless a tolerance is an array: then it is one for each of a batch."""
+    return None if any(np.ndim(p) for p in params) else Primitive.apply(primitive, values, params)
 
 
 def aligned(primitive: Primitive, size: int, values: Values, lifted: Lifted, params: Any) -> Any:
@@ -140,6 +150,15 @@ def rolled(primitive: Primitive, size: int, values: Values, lifted: Lifted, para
     return Primitive.apply(primitive, (flat,), (shifts, (1,))).reshape(value.shape)
 
 
+def strided(primitive: Primitive, size: int, values: Values, lifted: Lifted, params: Any) -> Any:
+    """A view by strides: each sample begins a sample's size further."""
+    (value,) = values
+    shape, strides, offset = params
+    step = math.prod(value._spec.shape[1:])
+    params = ((size, *shape), (step, *strides), offset)
+    return Primitive.apply(primitive, (value.contiguous(),), params)
+
+
 def joined(primitive: Primitive, size: int, values: Values, lifted: Lifted, params: Any) -> Any:
     """Several Tensors joined along an axis."""
     full = tuple([filled(v, up, size) for v, up in zip(values, lifted, strict=True)])
@@ -180,4 +199,3 @@ def one_batch(primitive: Primitive, size: int, values: Values, lifted: Lifted, p
     flat = value.reshape(size * first, *value._spec.shape[2:])
     out = Primitive.apply(primitive, (flat,), params)
     return out.reshape(size, first, *out._spec.shape[1:])
-

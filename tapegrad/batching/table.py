@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tapegrad import assignment, broadcast
+from tapegrad import assignment, broadcast, inplace
 from tapegrad.batching import indices, products, shapes
+from tapegrad.rules import batches as batches_
 from tapegrad.rules import (
     classification,
     comparison,
@@ -32,6 +33,7 @@ from tapegrad.rules import (
     padding,
     pairs,
     pooling,
+    pseudoinverses,
     reductions,
     replacing,
     resampling,
@@ -44,7 +46,6 @@ from tapegrad.rules import (
     statistics,
     triangular,
 )
-from tapegrad.rules import batches as batches_
 
 _FAMILIES: dict[Any, tuple[Any, ...]] = {
     shapes.along: (
@@ -53,7 +54,7 @@ _FAMILIES: dict[Any, tuple[Any, ...]] = {
         reductions.cumprod_forward, reductions.all_forward, reductions.any_forward,
         reductions.count_nonzero_forward, softmax.softmax_forward, softmax.log_softmax_forward,
         extrema.amax_forward, extrema.amin_forward, extrema.aminmax_forward,
-        extrema.median_forward, extrema.nanmedian_forward, cumulative.logcumsumexp_forward,
+        cumulative.logcumsumexp_forward,
         statistics.var_forward, statistics.std_forward, statistics.var_mean_forward,
         statistics.std_mean_forward, statistics.logsumexp_forward, statistics.norm_forward,
         joining.each_forward,
@@ -78,14 +79,15 @@ _FAMILIES: dict[Any, tuple[Any, ...]] = {
         determinants.cofactors_forward, lu.lu_factor_forward, matrix_functions.matrix_exp_forward,
         pairs.as_real_forward, pairs.as_complex_forward, selection.nan_to_num_complex_forward,
         padding.pad_forward, pooling.max_forward, assignment.zeros_forward,
-        shape.view_dtype_forward,
+        shape.view_dtype_forward, lu.permutation_forward,
     ),
     shapes.stacked: (
         pooling.max_index_forward, pooling.placed_forward, pooling.taken_forward,
-        triangular.solve_triangular_forward, norms.euclidean_forward,
+        matrix_functions.cross_forward,
     ),
     shapes.aligned: (
-        conversion.complex_forward, comparison.isclose_forward, matrix_functions.cross_forward,
+        conversion.complex_forward, comparison.isclose_forward, norms.euclidean_forward,
+        triangular.solve_triangular_forward,
     ),
     shapes.whole_sum: (reductions.sum_all_forward,),
     shapes.whole_mean: (reductions.mean_all_forward,),
@@ -95,9 +97,11 @@ _FAMILIES: dict[Any, tuple[Any, ...]] = {
     shapes.repeated: (joining.repeat_forward,),
     shapes.traced: (diagonals.trace_forward,),
     shapes.rolled: (joining.roll_forward,),
+    shapes.strided: (replacing.strided_forward,),
     shapes.joined: (joining.cat_forward, joining.stack_forward),
     shapes.losses: (
         losses.mse_forward, losses.huber_forward, losses.bce_logits_forward, losses.bce_forward,
+        losses.bce_weighted_forward,
     ),
     shapes.standard: (normalization.standard_forward,),
     shapes.one_batch: (folding.unfold_forward, folding.fold_forward),
@@ -126,6 +130,8 @@ _FAMILIES: dict[Any, tuple[Any, ...]] = {
         convolution.biased_transposed_forward,
     ),
     products.correlation: (convolution.correlation_forward,),
+    shapes.with_tolerances: (pseudoinverses.pinv_forward,),
+    indices.part_replaced: (inplace._replaced_forward,),
     products.solved: (solvers.solve_ex_forward,),
 }  # fmt: skip
 

@@ -27,8 +27,10 @@ def changed(function: Callable[..., Any], target: Any, args: Any, kwargs: Any) -
 
 
 def copy_into(target: Any, source: Any) -> Any:
-    """``target.copy_(source)``. Raises RuntimeError if only ``source`` differs from sample to
-    sample."""
+    """``target.copy_(source)``.
+
+    Raises RuntimeError if only ``source`` differs from sample to sample.
+    """
     own = target._level if type(target) is Batched else 0
     other = source._level if type(source) is Batched else 0
     if other > own:
@@ -53,7 +55,7 @@ def set_items(input: Any, index: tuple[Any, ...], value: Any) -> None:
     tensors = [i for i in index if type(i) is Batched]
     if type(input) is not Batched or any(i._level > input._level for i in tensors):
         copy_into(input, next(v for v in (value, *tensors) if type(v) is Batched))
-    level, size, (x, y, *items), (_, mapped, *of_items) = lower(
+    _, size, (x, y, *items), (_, mapped, *of_items) = lower(
         (input, value, *index) if type(value) is Batched else (input, None, *index)
     )
     y = y if type(value) is Batched else value

@@ -52,7 +52,7 @@ class Evaluation:
             self._outer = True
         else:
             own = from_array(value._array, requires_grad=True)
-            self._own.add(own._place)
+            self._own.add(own._place or 0)
         self.inputs.append(own)
         return separated(own, self.running)
 
@@ -81,9 +81,7 @@ class Evaluation:
         own, start = self._own, self.start
         for record in tape.records[tape.after(start) :]:
             for place in record[INPUTS : (len(record) + 3) >> 1]:
-                if place is not None and (
-                    place in found or (place < start and place not in own)
-                ):
+                if place is not None and (place in found or (place < start and place not in own)):
                     found.add(record[PLACE])
                     break
         return found
@@ -124,14 +122,14 @@ class Evaluation:
             roots = [(place, bar._array) for place, bar in roots]
         elif not recording:
             roots = [(place, bar.detach()) for place, bar in roots]
-        places = [place_of(x) for x in self.inputs]
-        targets = frozenset(places) if recording or self._outer else None  # type: ignore[arg-type]
+        places = [place_of(x) or 0 for x in self.inputs]
+        targets = frozenset(places) if recording or self._outer else None
         walk, found = run_walk(roots, retain, wrapping, targets)
         if targets is None:
             found = walk.leaves
         gradients = []
         for x, place in zip(self.inputs, places, strict=True):
-            bar = found.get(place or 0)
+            bar = found.get(place)
             if bar is None:
                 bar = wrap(np.zeros(x._spec.shape, x._spec.dtype))
             elif wrapping is None:
@@ -189,9 +187,13 @@ def _argument(argnum: Any, count: int) -> int:
     return argnum % count
 
 
-def differentiated(args: tuple[Any, ...], argnums: Any) -> tuple[list[Any], Any, Callable[..., Any]]:
-    """The leaves of the arguments that ``argnums`` names (None: of all), their structure, and the
-    function that puts others in their place."""
+def differentiated(
+    args: tuple[Any, ...], argnums: Any
+) -> tuple[list[Any], Any, Callable[..., Any]]:
+    """The leaves of the arguments that ``argnums`` names (None: of all), and their structure.
+
+    Third, the function that puts others in their place.
+    """
     if argnums is None:
         positions: tuple[int, ...] = tuple(range(len(args)))
         chosen: Any = args

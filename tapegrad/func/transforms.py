@@ -216,9 +216,7 @@ class Linearization:
         dots = [merged(x_dot, self._running) for x_dot in tangents]
         self._push.seed(tuple(self._inputs), tuple(dots))
         self._push.advance(self._end)
-        return [
-            separated(self._push.tangent(output), self._running) for output in self._outputs
-        ]
+        return [separated(self._push.tangent(output), self._running) for output in self._outputs]
 
     def independent(self) -> bool:
         """Whether an output doesn't depend on the inputs."""
@@ -237,9 +235,7 @@ def _check_tensors(values: list[Any], name: str) -> None:
         raise RuntimeError(f"{JVP}: Expected {name} to contain at least one Tensor.")
     for value in values:
         if not isinstance(value, Tensor):
-            raise RuntimeError(
-                f"{JVP}: Expected {name} to only contain Tensors, got {type(value)}"
-            )
+            raise RuntimeError(f"{JVP}: Expected {name} to only contain Tensors, got {type(value)}")
 
 
 def jvp(

@@ -65,9 +65,7 @@ def vmap(
             f"{randomness}"
         )
     if chunk_size is not None and not chunk_size > 0:
-        raise ValueError(
-            f"vmap: chunk_size should be None or greater than 0. (got {chunk_size})"
-        )
+        raise ValueError(f"vmap: chunk_size should be None or greater than 0. (got {chunk_size})")
 
     @functools.wraps(func)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -122,12 +120,8 @@ class _Call:
                 f"{called}in_dims is not compatible with the structure of `inputs`. in_dims has "
                 f"structure {tree_flatten(in_dims)[1]} but inputs has structure {spec}."
             )
-        dims = [
-            _checked(leaf, dim, called) for leaf, dim in zip(leaves, dims, strict=True)
-        ]
-        sizes = [
-            x._spec.shape[dim] for x, dim in zip(leaves, dims, strict=True) if dim is not None
-        ]
+        dims = [_checked(leaf, dim, called) for leaf, dim in zip(leaves, dims, strict=True)]
+        sizes = [x._spec.shape[dim] for x, dim in zip(leaves, dims, strict=True) if dim is not None]
         if not sizes:
             raise ValueError("vmap: Expected at least one Tensor to vmap over")
         if any(size != sizes[0] for size in sizes):
@@ -147,9 +141,7 @@ class _Call:
             out = self.func(*tree_unflatten(given, spec), **self.kwargs)
         outputs, out_spec = tree_flatten(out)
         out_dims = self._out_dims(out, out_spec)
-        results = [
-            self._output(x, dim, level) for x, dim in zip(outputs, out_dims, strict=True)
-        ]
+        results = [self._output(x, dim, level) for x, dim in zip(outputs, out_dims, strict=True)]
         return tree_unflatten(results, out_spec)
 
     def by_chunks(
@@ -162,9 +154,7 @@ class _Call:
         ]
         chunks = []
         for k in range(-(-size // chunk_size)):
-            given = [
-                x if part is None else part[k] for x, part in zip(leaves, parts, strict=True)
-            ]
+            given = [x if part is None else part[k] for x, part in zip(leaves, parts, strict=True)]
             count = min(chunk_size, size - k * chunk_size)
             out, out_spec = tree_flatten(self.run(given, dims, spec, count))
             chunks.append(out)

@@ -131,7 +131,10 @@ def is_recorded(tensor: Any) -> bool:
 
 def any_batched(inputs: Iterable[Any]) -> bool:
     """Whether a `Batched` is among them."""
-    return any(type(x) is Batched for x in inputs)
+    for x in inputs:  # quicker than any()
+        if type(x) is Batched:
+            return True
+    return False
 
 
 class Rules:

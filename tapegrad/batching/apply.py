@@ -45,7 +45,7 @@ def apply(primitive: Primitive, inputs: Values, params: tuple[Any, ...]) -> Any:
     from tapegrad.batching.table import RULES
 
     rule = RULES.get(primitive.forward)
-    inner = tuple(x if isinstance(x, Tensor) else as_tensor_input(x) for x in values)
+    inner = tuple([x if isinstance(x, Tensor) else as_tensor_input(x) for x in values])
     out = None if rule is None else rule(primitive, size, inner, lifted, params)
     if out is None:
         out = _one_by_one(primitive, size, inner, lifted, params)
@@ -54,11 +54,20 @@ def apply(primitive: Primitive, inputs: Values, params: tuple[Any, ...]) -> Any:
 
 def lower(inputs: Values) -> tuple[int, int, Values, tuple[bool, ...]]:
     """The innermost level of some inputs, its size, and the inputs without it."""
-    level = max(x._level for x in inputs if type(x) is Batched)
-    lifted = tuple([type(x) is Batched and x._level == level for x in inputs])
-    values = tuple([x._value if up else x for x, up in zip(inputs, lifted, strict=True)])
-    size = values[lifted.index(True)]._spec.shape[0]
-    return level, size, values, lifted
+    level = 0
+    for x in inputs:
+        if type(x) is Batched and x._level > level:
+            level = x._level
+    size = 0
+    values, lifted = [], []
+    for x in inputs:
+        up = type(x) is Batched and x._level == level
+        if up:
+            x = x._value
+            size = x._spec.shape[0]
+        values.append(x)
+        lifted.append(up)
+    return level, size, tuple(values), tuple(lifted)
 
 
 def raised(out: Any, level: int) -> Any:
@@ -86,12 +95,19 @@ def filled(value: Any, up: bool, size: int) -> Any:
 
 def elementwise(primitive: Primitive, values: Values, lifted: tuple[bool, ...]) -> Any:
     """The rule of all elementwise primitives: samples of fewer dimensions get some of size 1."""
-    ndims = [getattr(value, "ndim", 0) - up for value, up in zip(values, lifted, strict=True)]
+    ndims = []
+    tensors = True
+    for value, up in zip(values, lifted, strict=True):
+        if isinstance(value, Tensor):
+            ndims.append(value._spec.ndim - up)
+        else:
+            tensors = False
+            ndims.append(getattr(value, "ndim", 0))
     ndim = max(ndims)
-    if any(n < ndim and up for n, up in zip(ndims, lifted, strict=True)):
+    if min(ndims) < ndim:
         values = _promoted(primitive, values, ndims)
         values = tuple([align(v, ndim) if up else v for v, up in zip(values, lifted, strict=True)])
-    if primitive.fast is not None and all(isinstance(v, Tensor) for v in values):
+    if tensors and primitive.fast is not None:
         return primitive.fast(*values)
     return Primitive.apply(primitive, values, ())
 

@@ -8,7 +8,7 @@ from tapegrad.batching.apply import Values, align, filled
 from tapegrad.batching.shapes import Lifted
 from tapegrad.primitive import Primitive
 from tapegrad.rules.arithmetic import add_
-from tapegrad.rules.batches import product
+from tapegrad.rules.batches import layers, product
 from tapegrad.rules.contraction import LETTERS
 from tapegrad.rules.convolution import conv_, transposed_
 from tapegrad.rules.linalg import folded_, matmul_, mm_, mv_
@@ -51,6 +51,9 @@ def linear(primitive: Primitive, size: int, values: Values, lifted: Lifted, para
     x, y, z = values
     if not lifted[1] and not lifted[2]:
         return Primitive.apply(primitive, (x, y, z), ())
+    if lifted[1] and x.ndim - lifted[0] < 3:
+        full = tuple([filled(v, up, size) for v, up in zip(values, lifted, strict=True)])
+        return Primitive.apply(layers, full, ())
     out = matmul(primitive, size, (x, y.mT), lifted[:2], ())
     up = lifted[0] or lifted[1]
     if lifted[2]:

@@ -123,6 +123,7 @@ class Evaluation:
         elif not recording:
             roots = [(place, bar.detach()) for place, bar in roots]
         places = [place_of(x) or 0 for x in self.inputs]
+        retain = retain or recording
         targets = frozenset(places) if recording or self._outer else None
         walk, found = run_walk(roots, retain, wrapping, targets)
         if targets is None:

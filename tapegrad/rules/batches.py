@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad.primitive import structural
-from tapegrad.rules.linalg import conjugate_transpose
+from tapegrad.rules.linalg import conjugate, conjugate_transpose
 
 
 def product_forward(x, y):
@@ -36,3 +36,31 @@ def product_y(out_bar, x):
 
 #: The products of two batches of as many matrices.
 product = structural("bmm", product_forward, product_x, product_y)
+
+
+def layers_forward(x, y, z):
+    # x (B, k) or (B, n, k), y (B, p, k), z (B, p)
+    rows = x if x.ndim == 3 else x[:, None]
+    out = product_forward(rows, y.swapaxes(1, 2))
+    out += z[:, None]
+    return out if x.ndim == 3 else out[:, 0]
+
+
+def layers_x(out_bar, y, x_shape):
+    if len(x_shape) == 3:
+        return product(out_bar, conjugate(y))
+    return np.reshape(product(np.expand_dims(out_bar, 1), conjugate(y)), x_shape)
+
+
+def layers_y(out_bar, x):
+    if x.ndim == 3:
+        return product(np.swapaxes(out_bar, 1, 2), conjugate(x))
+    return np.expand_dims(out_bar, 2) * np.expand_dims(conjugate(x), 1)
+
+
+def layers_z(out_bar, x_shape):
+    return np.sum(out_bar, axis=1) if len(x_shape) == 3 else out_bar
+
+
+#: ``linear``, with a weight and a bias for each sample.
+layers = structural("linear", layers_forward, layers_x, layers_y, layers_z)

@@ -131,7 +131,7 @@ def is_recorded(tensor: Any) -> bool:
 
 def any_batched(inputs: Iterable[Any]) -> bool:
     """Whether a `Batched` is among them."""
-    for x in inputs:  # quicker than any()
+    for x in inputs:  # noqa: SIM110 - quicker than any()
         if type(x) is Batched:
             return True
     return False

@@ -30,7 +30,7 @@ from tapegrad.spec import Spec, spec_of
 from tapegrad.tape import tape
 from tapegrad.tensor import Tensor, View, as_tensor_input, place_of
 
-__all__ = ["apply", "elementwise_apply", "mark_view", "record"]
+__all__ = ["apply", "elementwise_apply", "mark_view", "quietly", "record"]
 
 new = Tensor.__new__
 ndarray = np.ndarray
@@ -70,7 +70,7 @@ def apply(primitive: Primitive, inputs: tuple[Any, ...], params: tuple[Any, ...]
         places.append(place)
         shapes.append(spec.shape)
         nbytes += spec.nbytes
-    array = _quietly(primitive.forward, (*arrays, *params))
+    array = quietly(primitive.forward, (*arrays, *params))
     if type(array) is not ndarray:
         array = np.asarray(array)
     out = new(Tensor)
@@ -132,7 +132,7 @@ def _structural(primitive: Primitive, inputs: tuple[Any, ...], params: tuple[Any
     tensors = tuple(map(as_tensor_input, inputs))
     arrays = tuple([t._array for t in tensors])
     given = (arrays,) if primitive.arity < 0 else arrays
-    result = _quietly(primitive.forward, (*given, *params))
+    result = quietly(primitive.forward, (*given, *params))
     if primitive.outputs > 1:
         return _outputs(primitive, tensors, arrays, params, result)
     array = np.asarray(result)
@@ -193,7 +193,7 @@ def record(
     return place
 
 
-def _quietly(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+def quietly(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     """Call without a floating-point warning or error: torch has none.
 
     A try costs nothing where an errstate would cost each call; if the user's settings made NumPy
@@ -208,7 +208,7 @@ def _quietly(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
 
 def _compute(primitive: Primitive, arrays: tuple[np.ndarray, ...]) -> np.ndarray:
     try:
-        array = _quietly(primitive.forward, arrays)
+        array = quietly(primitive.forward, arrays)
     except ValueError:
         check_broadcast(arrays)
         raise

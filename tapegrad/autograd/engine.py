@@ -139,6 +139,7 @@ def run_walk(
     wrapping: Callable[[Any, int | None], Any] | None,
     targets: frozenset[int] | None,
     gives: bool = False,
+    in_python: bool = False,
 ) -> tuple[Walk, dict[int, Any]]:
     """The replay, once it has run, and the adjoints of the targets.
 
@@ -152,6 +153,7 @@ def run_walk(
         targets=targets,
         hook=run_hooks if tape.notes else None,
         gives=gives and not tape.notes,
+        in_python=in_python,
     )
     recording = modes.grad
     _set_recording(wrapping is wrap_saved)

@@ -5,9 +5,9 @@ For ``z = x * y`` with tangents ``x_dot`` and ``y_dot``:
     z_dot = x_dot * mul_x(y) + y_dot * mul_y(x)
 
 The rules are those of the backward pass. An elementwise rule gives the local partial, which serves
-both ways. A structural rule gives the transpose of the derivative, ``v -> v J``; it is linear in
-``v``, so running *it* backward gives ``x_dot -> J x_dot`` (Townsend's trick of the double vjp),
-with no rule more.
+both ways. A structural primitive that is linear in an input is its own derivative. Of others the
+rule gives the transpose of the derivative, ``v -> v J``; it is linear in ``v``, so running *it*
+backward gives ``x_dot -> J x_dot`` (Townsend's trick of the double vjp), with no rule more.
 
 What depends on nothing but the seeds is pushed as arrays. Where a value depends on something else
 that requires grad (a parameter, the seeds of a jvp around this one), tangents are Tensors and their
@@ -27,11 +27,13 @@ from tapegrad.autograd.walk import Walk
 from tapegrad.batched import Batched, is_recorded
 from tapegrad.broadcast import cast, expand
 from tapegrad.modes import enable_grad, modes
-from tapegrad.primitive import primitives
+from tapegrad.primitive import Primitive, primitives
+from tapegrad.recording import quietly, wrap, wrap_saved
 from tapegrad.recording import record as append_record
-from tapegrad.recording import wrap, wrap_saved
 from tapegrad.replay import check_saved, contribution, environment
 from tapegrad.rules.conversion import clone_
+from tapegrad.rules.drawing import drawn_forward, drawn_from_two_forward
+from tapegrad.rules.padding import pad_forward
 from tapegrad.spec import specs
 from tapegrad.storage import clock
 from tapegrad.tape import CODE, INPUTS, PARAMS, PLACE, RELEASED, SPEC, Record, arity, tape, unshared
@@ -185,8 +187,13 @@ class Pushforward:
         records = [r for r in tape.records[first:] if end is None or r[PLACE] < end]
         tape.begin_replay()
         try:
-            for record in records:
-                self._push(record)
+            if modes.grad:
+                for record in records:
+                    self._push(record)
+            else:
+                with enable_grad():  # for `_double_vjp`, which records
+                    for record in records:
+                        self._push(record)
         finally:
             tape.end_replay()
         self._done = tape.next_serial()
@@ -195,20 +202,31 @@ class Pushforward:
         place = record[PLACE]
         if place in self._inputs:
             return
-        sources = record[INPUTS : INPUTS + arity(record)]
-        if any(source is not None and self._is_outer(source) for source in sources):
+        known = self.dots
+        pushed = outer = False
+        dots: list[Any] = []
+        for source in record[INPUTS : INPUTS + arity(record)]:
+            dot = None
+            if source is not None:
+                outer = outer or (self.recording and self._is_outer(source))
+                dot = known.get(source)
+                pushed = pushed or dot is not None
+            dots.append(dot)
+        if outer:
             self._outer.add(unshared(place))
-        dots = [None if source is None else self.dots.get(source) for source in sources]
-        if any(dot is not None for dot in dots):
-            wrapping: Wrapping = None
-            if place in self._outer or any(map(_is_recorded, dots)):
-                wrapping = wrap_saved
-            elif any(map(_is_tensor, dots)):
-                wrapping = constant
-            with enable_grad():
-                dot = _out_dot(_usable(record), dots, wrapping)
-            if dot is not None:
-                self.dots[unshared(place)] = dot
+        if not pushed:
+            return
+        wrapping: Wrapping = wrap_saved if outer else None
+        if not outer:
+            for dot in dots:
+                if dot is not None and type(dot) is not np.ndarray:
+                    if _is_recorded(dot):
+                        wrapping = wrap_saved
+                        break
+                    wrapping = constant if _is_tensor(dot) else wrapping
+        dot = _out_dot(_usable(record), dots, wrapping)
+        if dot is not None:
+            known[unshared(place)] = dot
 
     def _is_outer(self, place: int) -> bool:
         if not self.recording or place in self._outer:
@@ -272,9 +290,11 @@ def _plus(a: Any, b: Any) -> Any:
 def _share(record: Record, i: int, x_dot: Any, wrapping: Wrapping) -> Any:
     """What the tangent of input i adds to that of the result."""
     primitive = primitives[record[CODE]]
-    rule = primitive.bound[i] if primitive.elementwise else None
-    if rule is None:
-        return _double_vjp(record, i, x_dot, wrapping)
+    if not primitive.elementwise:
+        linear = _is_linear(primitive, i)
+        return (_applied if linear else _double_vjp)(record, i, x_dot, wrapping)
+    rule = primitive.bound[i]
+    assert rule is not None
     spec = specs[record[SPEC]]
     dtype = getattr(x_dot.dtype, "numpy", x_dot.dtype)
     is_complex = spec.is_complex or dtype.kind == "c"
@@ -291,6 +311,51 @@ def _share(record: Record, i: int, x_dot: Any, wrapping: Wrapping) -> Any:
     values = environment(primitive, record, primitive.arity, x_dot, wrapping)
     share: Any = contribution(primitive, (*record[:PARAMS], None, *record[INPUTS:]), i, values)
     return np.conjugate(share) if is_complex else share
+
+
+#: What has no saved input in its rule, but isn't linear: a constant is in the result.
+AFFINE = (drawn_forward, drawn_from_two_forward, pad_forward)
+
+_linear: dict[tuple[int, int], bool] = {}
+
+
+def _is_linear(primitive: Primitive, i: int) -> bool:
+    """Whether a structural primitive is linear in input i: its rule reads neither i nor out."""
+    key = primitive.code, i
+    found = _linear.get(key)
+    if found is None:
+        found = (
+            primitive.usual
+            and not primitive.is_output
+            and primitive.bound[i] is not None
+            and primitive.saves[i].isdisjoint((i, primitive.arity))
+            and primitive.forward not in AFFINE
+        )
+        _linear[key] = found
+    return found
+
+
+def _applied(record: Record, i: int, x_dot: Any, wrapping: Wrapping) -> Any:
+    """``J x_dot`` of a primitive that is linear in input i: the primitive itself at ``x_dot``.
+
+    The inputs that the rule doesn't read are summands, so they are 0.
+    """
+    primitive = primitives[record[CODE]]
+    n = primitive.arity
+    count = len(primitive.params)
+    params, shapes = record[PARAMS][:count], record[PARAMS][count:]
+    inputs = []
+    for j in range(n):
+        if j == i:
+            inputs.append(x_dot)
+        elif j in primitive.saves[i]:
+            saved = record[INPUTS + n + j]
+            inputs.append(saved if wrapping is None else wrapping(saved, record[INPUTS + j]))
+        else:
+            inputs.append(np.zeros(shapes[j], getattr(x_dot.dtype, "numpy", x_dot.dtype)))
+    if wrapping is None:
+        return np.asarray(quietly(primitive.forward, (*inputs, *params)))
+    return Primitive.apply(primitive, tuple(inputs), params)
 
 
 def _double_vjp(record: Record, i: int, x_dot: Any, wrapping: Wrapping) -> Any:

@@ -22,9 +22,12 @@ from tapegrad.batched import Batched, batched, is_recorded, levels, merged, sepa
 from tapegrad.modes import enable_grad, modes
 from tapegrad.recording import wrap, wrap_saved
 from tapegrad.rules.conversion import clone_
-from tapegrad.tape import INPUTS, PLACE, tape
+from tapegrad.tape import INPUTS, PLACE, tape, unshared
 from tapegrad.tensor import Tensor, from_array, place_of
-from tapegrad.utils._pytree import tree_flatten, tree_unflatten
+from tapegrad.utils._pytree import LEAF, flat_tuple, tree_flatten, tree_unflatten
+
+#: Up to so many records a walk in Python is quicker than starting the native one.
+SHORT = 16
 
 __all__ = ["Evaluation", "arguments", "differentiated", "with_aux"]
 
@@ -39,13 +42,14 @@ class Evaluation:
         self.inputs: list[Tensor] = []
         self._own: set[int] = set()
         self._outer = False
-        self._depend: set[int] | None = None
+        self._depend: set[int] = set()  # see `_dependent`, up to the record at `_looked`
+        self._looked = 0
 
     def input(self, x: Any) -> Any:
         """A Tensor of the same value to evaluate the function at."""
         if not isinstance(x, Tensor):
             raise ValueError(f"Thing passed to transform API must be Tensor, got {type(x)}")
-        value = merged(x, self.running)
+        value = merged(x, self.running) if self.running else x
         if self.recording and place_of(value) is not None:
             with enable_grad():
                 own = clone_(value)
@@ -54,7 +58,7 @@ class Evaluation:
             own = from_array(value._array, requires_grad=True)
             self._own.add(own._place or 0)
         self.inputs.append(own)
-        return separated(own, self.running)
+        return separated(own, self.running) if self.running else own
 
     def run(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """The outputs of the function."""
@@ -77,13 +81,17 @@ class Evaluation:
 
     def _dependent(self) -> set[int]:
         """The places since the start that depend on more than the inputs."""
+        last = tape.records[-1][PLACE]
+        if last == self._looked:
+            return self._depend
         found: set[int] = set()
         own, start = self._own, self.start
         for record in tape.records[tape.after(start) :]:
             for place in record[INPUTS : (len(record) + 3) >> 1]:
                 if place is not None and (place in found or (place < start and place not in own)):
-                    found.add(record[PLACE])
+                    found.add(unshared(record[PLACE]))
                     break
+        self._looked, self._depend = unshared(last), found
         return found
 
     def values(self, outputs: Iterable[Any]) -> list[Any]:
@@ -106,13 +114,14 @@ class Evaluation:
     def pull(self, outputs: list[Any], cotangents: list[Any], retain: bool = True) -> list[Any]:
         """The sums of the cotangents' products with the derivatives, for each input."""
         recording = modes.grad and (self._outer or any(map(is_recorded, cotangents)))
+        running = self.running
         roots = []
         mapped = False
         for out, bar in zip(outputs, cotangents, strict=True):
-            value = merged(out, self.running)
+            value = merged(out, running) if running else out
             place = place_of(value)
             if place is not None:
-                bar = merged(bar, self.running)
+                bar = merged(bar, running) if running else bar
                 mapped = mapped or type(bar) is Batched
                 roots.append((place, bar))
         if not roots:
@@ -122,20 +131,22 @@ class Evaluation:
             roots = [(place, bar._array) for place, bar in roots]
         elif not recording:
             roots = [(place, bar.detach()) for place, bar in roots]
-        places = [place_of(x) or 0 for x in self.inputs]
-        retain = retain or recording
-        targets = frozenset(places) if recording or self._outer else None
-        walk, found = run_walk(roots, retain, wrapping, targets)
+        targets = None
+        if self._outer:
+            targets = frozenset([place_of(x) or 0 for x in self.inputs])
+        short = len(tape.records) - tape.after(self.start) < SHORT
+        walk, found = run_walk(roots, retain or recording, wrapping, targets, in_python=short)
         if targets is None:
             found = walk.leaves
         gradients = []
-        for x, place in zip(self.inputs, places, strict=True):
+        for x in self.inputs:
+            place = place_of(x) or 0
             bar = found.get(place)
             if bar is None:
                 bar = wrap(np.zeros(x._spec.shape, x._spec.dtype))
             elif wrapping is None:
                 bar = wrap(bar if place in walk.owned else np.array(bar))
-            gradients.append(separated(bar, self.running))
+            gradients.append(separated(bar, running) if running else bar)
         if recording:
             self._outer = True
             gradients = self.values(gradients)
@@ -172,7 +183,7 @@ def arguments(argnums: Any, count: int) -> tuple[int, ...]:
         return (_argument(argnums, count),)
     if not isinstance(argnums, tuple):
         raise RuntimeError(f"argnums must be int or Tuple[int, ...], got: {type(argnums)}")
-    found = tuple(_argument(n, count) for n in argnums)
+    found = tuple([_argument(n, count) for n in argnums])
     if not found:
         raise RuntimeError("argnums must be non-empty")
     if len(set(found)) != len(found):
@@ -200,6 +211,8 @@ def differentiated(
         chosen: Any = args
     else:
         positions = arguments(argnums, len(args))
+        if all([isinstance(args[i], Tensor) for i in positions]):
+            return _tensors(args, positions, isinstance(argnums, int))
         chosen = args[positions[0]] if isinstance(argnums, int) else tuple(
             args[i] for i in positions
         )  # fmt: skip
@@ -212,3 +225,17 @@ def differentiated(
         return tuple(new.get(i, arg) for i, arg in enumerate(args))
 
     return leaves, spec, replaced
+
+
+def _tensors(
+    args: tuple[Any, ...], positions: tuple[int, ...], single: bool
+) -> tuple[list[Any], Any, Callable[..., Any]]:
+    """`differentiated` where all are Tensors."""
+
+    def replaced(values: Iterable[Any]) -> tuple[Any, ...]:
+        new = list(args)
+        for i, value in zip(positions, values, strict=True):
+            new[i] = value
+        return tuple(new)
+
+    return [args[i] for i in positions], LEAF if single else flat_tuple(len(positions)), replaced

@@ -6,8 +6,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from tapegrad.autograd.forward import Pushforward
 from tapegrad.batched import levels, merged, separated
 from tapegrad.func.evaluation import Evaluation, differentiated, with_aux
@@ -91,7 +89,7 @@ def _gradient(
             "grad_and_value(f)(*args): Expected f(*args) to return a scalar Tensor, got tensor "
             f"with {out._spec.ndim} dims. Maybe you wanted to use the vjp or jacrev APIs instead?"
         )
-    one = wrap(np.ones((), out._spec.dtype))
+    one = wrap(out._spec.constant(1.0))
     gradients = evaluation.pull([out], [one], retain=has_aux)
     (value,) = evaluation.values((out,))
     if has_aux:
@@ -181,7 +179,12 @@ class Linearization:
     """A function evaluated at inputs of its own, along which tangents are pushed."""
 
     def __init__(
-        self, func: Callable[..., Any], primals: tuple[Any, ...], argnums: Any, has_aux: bool
+        self,
+        func: Callable[..., Any],
+        primals: tuple[Any, ...],
+        argnums: Any,
+        has_aux: bool,
+        tangents: list[Any] | None = None,
     ) -> None:
         self._running = list(levels.running)
         self._push = Pushforward(modes.grad)
@@ -189,6 +192,8 @@ class Linearization:
         self.primals = leaves
         _check_tensors(leaves, "primals")
         self._inputs = [self._push.input(merged(x, self._running)) for x in leaves]
+        if tangents is not None:
+            self._seed(tangents)
         with enable_grad():
             own = [separated(x, self._running) for x in self._inputs]
             result = func(*replaced(own))
@@ -197,7 +202,8 @@ class Linearization:
         check_outputs(outputs, JVP)
         self._outputs = [merged(x, self._running) for x in outputs]
         self._end = tape.next_serial()
-        self._push.advance(self._end)  # to know what depends on more than the inputs
+        # Without tangents: to know what depends on more than the inputs.
+        self._push.advance(self._end)
         self.values = self._shown(outputs)
         self.out = tree_unflatten(self.values, self.out_spec)
         aux_leaves, aux_spec = tree_flatten(aux)
@@ -211,11 +217,18 @@ class Linearization:
             for x in outputs
         ]
 
-    def push(self, tangents: list[Any]) -> list[Any]:
-        """The tangents of the outputs, for those of the inputs."""
+    def _seed(self, tangents: list[Any]) -> None:
         dots = [merged(x_dot, self._running) for x_dot in tangents]
         self._push.seed(tuple(self._inputs), tuple(dots))
+
+    def push(self, tangents: list[Any]) -> list[Any]:
+        """The tangents of the outputs, for those of the inputs."""
+        self._seed(tangents)
         self._push.advance(self._end)
+        return self.tangents()
+
+    def tangents(self) -> list[Any]:
+        """The tangents of the outputs that were pushed last."""
         return [separated(self._push.tangent(output), self._running) for output in self._outputs]
 
     def independent(self) -> bool:
@@ -279,8 +292,8 @@ def jvp(
     for primal, dot in zip(tree_leaves(primals), dots, strict=True):
         if isinstance(primal, Tensor) and primal._spec is not dot._spec:
             _check_tangent(primal, dot)
-    linear = Linearization(func, primals, None, has_aux)
-    out_dots = linear.push(dots)
+    linear = Linearization(func, primals, None, has_aux, dots)
+    out_dots = linear.tangents()
     if strict and linear.independent():
         raise RuntimeError(
             "jvp(f, primals, tangents, strict=True): The output of f is independent of the inputs. "

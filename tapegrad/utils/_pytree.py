@@ -44,6 +44,16 @@ class TreeSpec(NamedTuple):
 
 LEAF = TreeSpec(None, None, (), 1)
 
+_flat_tuples: dict[int, TreeSpec] = {}
+
+
+def flat_tuple(n: int) -> TreeSpec:
+    """The structure of a tuple of n leaves."""
+    if n not in _flat_tuples:
+        _flat_tuples[n] = TreeSpec(tuple, None, (LEAF,) * n, n)
+    return _flat_tuples[n]
+
+
 _nodes: dict[Any, tuple[Flatten, Unflatten]] = {}
 
 
@@ -98,7 +108,7 @@ def tree_flatten(tree: Any) -> tuple[list[Any], TreeSpec]:
 
 
 def _flatten(tree: Any, leaves: list[Any]) -> TreeSpec:
-    kind = _kind(tree)
+    kind = None if hasattr(tree, "_spec") else _kind(tree)
     if kind is None:
         leaves.append(tree)
         return LEAF
@@ -111,6 +121,10 @@ def _flatten(tree: Any, leaves: list[Any]) -> TreeSpec:
 def tree_unflatten(leaves: Any, treespec: TreeSpec) -> Any:
     """The tree of that structure. Raises ValueError for another number of leaves."""
     values = list(leaves)
+    if treespec is LEAF and len(values) == 1:
+        return values[0]
+    if treespec is _flat_tuples.get(len(values)):
+        return tuple(values)
     if len(values) != treespec.num_leaves:
         raise ValueError(
             f"tree_unflatten(leaves, treespec): `leaves` has length {len(values)} but the spec "
@@ -122,7 +136,9 @@ def tree_unflatten(leaves: Any, treespec: TreeSpec) -> Any:
 def _unflatten(leaves: Any, spec: TreeSpec) -> Any:
     if spec.kind is None:
         return next(leaves)
-    items = [_unflatten(leaves, child) for child in spec.children]
+    items = [
+        next(leaves) if child.kind is None else _unflatten(leaves, child) for child in spec.children
+    ]
     if spec.kind in _nodes:
         return _nodes[spec.kind][1](items, spec.context)
     return spec.kind(*items)

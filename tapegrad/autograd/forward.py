@@ -250,7 +250,7 @@ def _usable(record: Record) -> Record:
     """The record with what it saved. Raises RuntimeError if that was freed or changed."""
     if record[-1] is RELEASED:
         raise released()
-    if "packed" in tape.notes.get(record[PLACE], ()):
+    if tape.notes and "packed" in tape.notes.get(record[PLACE], ()):
         return unpacked(record)
     if record[PLACE] < clock.latest:
         check_saved(record)

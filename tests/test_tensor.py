@@ -225,7 +225,6 @@ def test_questions():
 
 def test_the_package():
     import tapegrad.nn.functional as F
-
     from tapegrad.tape import Tape
     from tapegrad.tensor import Tensor
 

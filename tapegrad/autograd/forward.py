@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.function import function_dot
+from tapegrad.autograd.linear import LINEAR
 from tapegrad.autograd.saved import released, unpacked
 from tapegrad.autograd.walk import Walk
 from tapegrad.batched import Batched, is_recorded
@@ -32,8 +33,6 @@ from tapegrad.recording import quietly, wrap, wrap_saved
 from tapegrad.recording import record as append_record
 from tapegrad.replay import check_saved, contribution, environment
 from tapegrad.rules.conversion import clone_
-from tapegrad.rules.drawing import drawn_forward, drawn_from_two_forward
-from tapegrad.rules.padding import pad_forward
 from tapegrad.spec import specs
 from tapegrad.storage import clock
 from tapegrad.tape import CODE, INPUTS, PARAMS, PLACE, RELEASED, SPEC, Record, arity, tape, unshared
@@ -313,9 +312,6 @@ def _share(record: Record, i: int, x_dot: Any, wrapping: Wrapping) -> Any:
     return np.conjugate(share) if is_complex else share
 
 
-#: What has no saved input in its rule, but isn't linear: a constant is in the result.
-AFFINE = (drawn_forward, drawn_from_two_forward, pad_forward)
-
 _linear: dict[tuple[int, int], bool] = {}
 
 
@@ -329,7 +325,7 @@ def _is_linear(primitive: Primitive, i: int) -> bool:
             and not primitive.is_output
             and primitive.bound[i] is not None
             and primitive.saves[i].isdisjoint((i, primitive.arity))
-            and primitive.forward not in AFFINE
+            and primitive.forward in LINEAR
         )
         _linear[key] = found
     return found

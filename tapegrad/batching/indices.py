@@ -14,6 +14,7 @@ from tapegrad.batched import Batched, batched
 from tapegrad.batching.apply import Values, align, filled
 from tapegrad.batching.shapes import Lifted, shifted
 from tapegrad.primitive import Primitive
+from tapegrad.rules.conversion import clone_contiguous
 from tapegrad.rules.indexing import accumulate_at, index_
 from tapegrad.rules.reductions import mean_, sum_
 
@@ -148,7 +149,7 @@ def part_replaced(
     """``x`` with the part that a view primitive selects replaced by ``y``: in place, of a copy."""
     x, y = values
     view, view_params = params
-    whole = batched(filled(x, lifted[0], size).clone(), BARE)
+    whole = batched(clone_contiguous(filled(x, lifted[0], size)), BARE)
     part = Primitive.apply(view, (whole,), view_params)
     if type(part) is not Batched:
         return None

@@ -9,7 +9,10 @@ import tapegrad as tg
 from tapegrad.utils import _pytree as pytree
 
 # torch imports torch.jit for forward mode, and warns of it.
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node:UserWarning"),
+]
 
 
 def tensor(lib, *values):
@@ -66,7 +69,7 @@ def test_nested_arguments(lib):
     out = lib.func.grad(loss)(params, scale=3)
     same(lib, out["w"], tensor(lib, 6.0, 6.0, 6.0))
     same(lib, out["more"][0], tensor(lib, 9.0))
-    assert isinstance(out["more"], list) and isinstance(out["more"][1], tuple)
+    assert [type(x) for x in (out["more"], out["more"][1])] == [list, tuple]
 
 
 def test_aux_and_value(lib):
@@ -89,7 +92,7 @@ def test_aux_and_value(lib):
 
 def test_unused_argument(lib):
     x = tensor(lib, *X)
-    a, b = lib.func.grad(lambda x, y: x.sum(), (0, 1))(x, x)
+    _, b = lib.func.grad(lambda x, y: x.sum(), (0, 1))(x, x)
     same(lib, b, lib.zeros(3, dtype=lib.float64))
     same(lib, lib.func.grad(lambda x: lib.ones(()))(x), lib.zeros(3, dtype=lib.float64))
 
@@ -110,7 +113,8 @@ def test_without_outer_values_nothing_is_recorded(lib):
     gradient, (value, aux) = lib.func.grad_and_value(
         lambda x: ((x**2).sum(), (w * 2, x * w, x * 2)), has_aux=True
     )(x)
-    assert not gradient.requires_grad and not value.requires_grad
+    assert not gradient.requires_grad
+    assert not value.requires_grad
     assert [a.requires_grad for a in aux] == [True, True, False]
 
 
@@ -184,12 +188,13 @@ def test_vjp_is_linear_in_what_it_is_given(lib):
 
 def test_jvp(lib):
     x, v = tensor(lib, *X), tensor(lib, 1.0, 2.0, 3.0)
-    out, dot = lib.func.jvp(lambda p: (p["x"].sin(), [p["x"] ** 2]), ({"x": x},), ({"x": v},))
+    _, dot = lib.func.jvp(lambda p: (p["x"].sin(), [p["x"] ** 2]), ({"x": x},), ({"x": v},))
     same(lib, dot[0], x.cos() * v)
     same(lib, dot[1][0], 2 * x * v)
-    out, dot, aux = lib.func.jvp(lambda x: (x**2, x + 1), (x,), (v,), has_aux=True)
+    _, dot, aux = lib.func.jvp(lambda x: (x**2, x + 1), (x,), (v,), has_aux=True)
     same(lib, aux, x + 1)
-    assert not dot.requires_grad and not aux.requires_grad
+    assert not dot.requires_grad
+    assert not aux.requires_grad
 
 
 def test_linearize(lib):
@@ -223,7 +228,8 @@ def test_jacobians(lib, name):
     same(lib, aux, x)
     matrix = x[:, None] * y
     for size in (1, 2, 4, 100):
-        same(lib, jacobian(lib.exp, chunk_size=size)(matrix), jacobian(lib.exp)(matrix))
+        if name == "jacrev" or lib is tg:  # torch has it for jacrev only
+            same(lib, jacobian(lib.exp, chunk_size=size)(matrix), jacobian(lib.exp)(matrix))
 
 
 def test_hessian(lib):
@@ -302,6 +308,8 @@ def test_hessians_by_compositions(lib, name):
 
     wanted = hessian(x)
     same(lib, COMPOSITIONS[name](lib, f, x), wanted)
+    if name == "columns by linearize" and lib is not tg:
+        return  # torch can't trace within vmap
     xs = lib.stack([x, x + 1])
     mapped = lib.func.vmap(lambda x: COMPOSITIONS[name](lib, f, x))(xs)
     same(lib, mapped, lib.stack([wanted, hessian(x + 1)]))
@@ -314,7 +322,7 @@ def test_derivatives_of_maps(lib):
         return lib.func.vmap(lambda a: a.sin() * w)(x)
 
     out = lib.func.jacrev(outer, (0, 1))(x, w)
-    assert out[0].shape == (3, 2, 3) and out[1].shape == (3, 2, 2)
+    assert [tuple(block.shape) for block in out] == [(3, 2, 3), (3, 2, 2)]
     same(lib, out[1], lib.einsum("i,jk->ijk", x.sin(), lib.eye(2, dtype=lib.float64)))
     forward = lib.func.jacfwd(outer, (0, 1))(x, w)
     same(lib, forward[0], out[0])

@@ -41,11 +41,14 @@ def loss_of(function):
 
 def check_mapped(function, stacks, mask):
     args = [tg.from_numpy(a if m else np.array(a[0])) for a, m in zip(stacks, mask, strict=True)]
+    mapped, message = None, ""
     try:
         mapped = vmap(function, tuple(0 if m else None for m in mask))(*args)
     except RuntimeError as error:
-        # A Tensor that isn't mapped can't be changed in place by one that is.
-        assert str(error).startswith(IN_PLACE) and not mask[0]
+        message = str(error)
+    if message:  # a Tensor that isn't mapped can't be changed in place by one that is
+        assert message.startswith(IN_PLACE)
+        assert not mask[0]
         return
     rows = [
         function(*[a[i].clone() if m else a for a, m in zip(args, mask, strict=True)])

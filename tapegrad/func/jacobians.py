@@ -140,8 +140,8 @@ def jacfwd(
     func: Callable[..., Any],
     argnums: Argnums = 0,
     has_aux: bool = False,
-    chunk_size: int | None = None,
     *,
+    chunk_size: int | None = None,
     randomness: str = "error",
 ) -> Callable[..., Any]:
     """As `jacrev`, in forward mode: better where there are more outputs than inputs.

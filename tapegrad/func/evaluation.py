@@ -23,7 +23,7 @@ from tapegrad.modes import enable_grad, modes
 from tapegrad.recording import wrap, wrap_saved
 from tapegrad.rules.conversion import clone_
 from tapegrad.tape import INPUTS, PLACE, tape, unshared
-from tapegrad.tensor import Tensor, from_array, place_of
+from tapegrad.tensor import Tensor, check_differentiable, detached, place_of
 from tapegrad.utils._pytree import LEAF, flat_tuple, tree_flatten, tree_unflatten
 
 #: Up to so many records a walk in Python is quicker than starting the native one.
@@ -55,8 +55,10 @@ class Evaluation:
                 own = clone_(value)
             self._outer = True
         else:
-            own = from_array(value._array, requires_grad=True)
-            self._own.add(own._place or 0)
+            own = detached(value, value._array)
+            check_differentiable(own._spec.dtype)
+            place = own._place = tape.new_leaf(own)
+            self._own.add(place)
         self.inputs.append(own)
         return separated(own, self.running) if self.running else own
 

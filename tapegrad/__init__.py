@@ -50,6 +50,7 @@ from tapegrad.dtypes import (
     promote_types,
     set_default_dtype,
 )
+from tapegrad.func import vmap
 from tapegrad.layouts import layout, memory_format
 from tapegrad.modes import (
     enable_grad,
@@ -174,7 +175,7 @@ __all__ = [
     "is_inference_mode_enabled", "layout", "memory_format", "nan", "newaxis", "no_grad", "pi",
     "primitive", "printoptions", "promote_types", "random", "result_type", "set_default_device",
     "set_default_dtype", "set_grad_enabled", "set_num_threads", "set_printoptions", "signal",
-    "tape", "utils",
+    "tape", "utils", "vmap",
     *_public,
     *sorted({path.partition(".")[0] for path in operators.modules if path}),
 ]  # fmt: skip

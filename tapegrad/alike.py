@@ -21,6 +21,7 @@ from tapegrad.factory import (
     shape_from,
 )
 from tapegrad.fromdata import number_of
+from tapegrad.primitive import by_sample
 from tapegrad.tensor import Tensor
 
 __all__ = [
@@ -54,6 +55,7 @@ def array_like(function: str, input: Any, dtype: Any, memory_format: Any = None)
     return np.empty_like(array, wanted, subok=False)
 
 
+@by_sample
 def zeros_like(
     input: Tensor,
     *,
@@ -72,6 +74,7 @@ def zeros_like(
     return leaf(array, requires_grad)
 
 
+@by_sample
 def ones_like(
     input: Tensor,
     *,
@@ -90,6 +93,7 @@ def ones_like(
     return leaf(array, requires_grad)
 
 
+@by_sample
 def empty_like(
     input: Tensor,
     *,
@@ -106,6 +110,7 @@ def empty_like(
     return leaf(array_like("empty_like", input, dtype, memory_format), requires_grad)
 
 
+@by_sample
 def full_like(
     input: Tensor,
     fill_value: Any,

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.batched import any_batched, rules
 from tapegrad.broadcast import cast, sum_to_shape
 from tapegrad.dtypes import number_dtype
 from tapegrad.inplace import check_memory, check_writable, move, refuse_several
-from tapegrad.modes import modes
+from tapegrad.modes import modes, switch
 from tapegrad.primitive import Primitive, public, structural
 from tapegrad.recording import record, wrap
 from tapegrad.rules.indexing import alias_, explained, getitem_one, parse_index, put
@@ -61,7 +62,7 @@ zeroed_ = structural("zero", copy_forward, copy_x, None)
 
 def as_value(value: Any, dtype: np.dtype[Any], what: str = "assign") -> Any:
     """A value to assign, as a Tensor; a number in the dtype that it is assigned to."""
-    if hasattr(value, "_array"):
+    if hasattr(value, "_spec"):
         return value
     if isinstance(value, CASTS):
         return wrap(as_number(value, dtype))
@@ -86,6 +87,8 @@ def overwrite(target: Any, value: Any, primitive: Primitive | None = None) -> An
 
     Without a primitive, ``target`` is a part of something that gets the record.
     """
+    if switch.batched and any_batched((target, value)):
+        return rules.copy(target, value)
     array, source = target._array, value._array
     wanted = source.shape
     if wanted != array.shape:
@@ -134,6 +137,10 @@ def setitem(input: Any, index: Any, value: Any) -> None:
     dtype is cast where the part is a view. Raises RuntimeError for a value that doesn't fit and for
     a leaf that requires grad, IndexError for what is out of range.
     """
+    items = index if type(index) is tuple else (index,)
+    if switch.batched and any_batched((input, value, *items)):
+        rules.set_items(input, items, value)
+        return
     shape = input._spec.shape
     basic: Any
     if type(index) is int:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad import dtypes
+from tapegrad.batched import Batched
 from tapegrad.broadcast import cast
 from tapegrad.fromdata import quiet
 from tapegrad.modes import modes, switch
@@ -60,7 +61,8 @@ def converted(input: Any, dtype: dtypes.dtype, copy: bool = False) -> Any:
             UserWarning,
             stacklevel=3,
         )
-    if (before.kind == "c" and after.kind != "c") or not switch.plain:
+    complex_to_real = before.kind == "c" and after.kind != "c"
+    if complex_to_real or not switch.plain or type(input) is Batched:
         return cast(input, after, before)
     # As cast(input, after, before), in fewer steps.
     out = wrap(quiet(input._array.astype, after))

@@ -17,6 +17,7 @@ import numpy as np
 from tapegrad import dtypes, random
 from tapegrad.inplace import check_memory, check_writable, move
 from tapegrad.modes import modes
+from tapegrad.primitive import by_sample
 from tapegrad.random import Generator, default_generator
 from tapegrad.sampling import check_generator
 from tapegrad.storage import stamp
@@ -51,6 +52,7 @@ def _fill(
     return target
 
 
+@by_sample
 def uniform_(
     self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None
 ) -> Tensor:
@@ -58,6 +60,7 @@ def uniform_(
     return _fill(self, "uniform_", generator, random.uniform, generator, from_, to)
 
 
+@by_sample
 def normal_(
     self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None
 ) -> Tensor:
@@ -65,11 +68,13 @@ def normal_(
     return _fill(self, "normal_", generator, random.normal, generator, mean, std)
 
 
+@by_sample
 def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fill the Tensor with exponential random numbers of rate ``lambd``."""
     return _fill(self, "exponential_", generator, random.exponential, lambd, generator)
 
 
+@by_sample
 def log_normal_(
     self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None
 ) -> Tensor:
@@ -86,6 +91,7 @@ def _log_normal(shape: Any, dtype: Any, mean: float, std: float, generator: Any)
     return random.cast(np.exp(normal * std + mean), dtype).reshape(shape)
 
 
+@by_sample
 def cauchy_(
     self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None
 ) -> Tensor:
@@ -102,6 +108,7 @@ def _cauchy(shape: Any, dtype: Any, median: float, sigma: float, generator: Any)
     return random.cast(median + sigma * np.tan(np.pi * (u - 0.5)), dtype).reshape(shape)
 
 
+@by_sample
 def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
     """Fill with how many trials of probability ``p`` it takes to the first success, 1 or more.
 
@@ -117,6 +124,7 @@ def _geometric(shape: Any, dtype: Any, p: float, generator: Any) -> np.ndarray:
         return np.ceil(np.log(u) / math.log1p(-p)).astype(dtype).reshape(shape)
 
 
+@by_sample
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
     """Fill with 1 with probability ``p`` (a number, or a Tensor of them), else 0."""
     if not isinstance(p, Tensor):
@@ -131,6 +139,7 @@ def _by_probabilities(
     return random.bernoulli(np.broadcast_to(p, shape), generator).astype(dtype)
 
 
+@by_sample
 def random_(
     self: Tensor,
     from_: int | None = None,

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.modes import modes
+from tapegrad.batched import any_batched, rules
+from tapegrad.modes import modes, switch
 from tapegrad.primitive import Primitive, structural
 from tapegrad.recording import record, wrap
 from tapegrad.shortpaths import short_paths
@@ -31,6 +32,8 @@ def in_place(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     ufunc = path.primitive.forward if path is not None else None
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if switch.batched and any_batched((self, *args)):
+            return rules.change(function, self, args, kwargs)
         check_writable(self)
         if isinstance(ufunc, np.ufunc) and not (modes.grad or kwargs) and _fits(self, args):
             _compute(ufunc, self._array, args[0])

@@ -20,7 +20,7 @@ from tapegrad.autograd.hooks import (
     retains_grad,
 )
 from tapegrad.inplace import in_place
-from tapegrad.primitive import wrap_axis
+from tapegrad.primitive import by_sample, wrap_axis
 from tapegrad.rules.conversion import clone_contiguous, conj
 from tapegrad.size import Size
 from tapegrad.storage import owner
@@ -48,6 +48,7 @@ __all__ = [
 # -- off the tape, and back along it ---------------------------------------------------------------
 
 
+@by_sample
 def detach(input: Tensor) -> Tensor:
     """A Tensor over the same memory that is not recorded."""
     return detached(input, input._array)

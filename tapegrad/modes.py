@@ -61,9 +61,10 @@ class Switch:
     ``no_grad`` and nothing watches; else None.
     ``watched``: something watches the tape, as many things as ``watchers`` counts.
     ``limit``: the serial past which the next record sweeps the tape.
+    ``batched``: how many calls of vmap are running, in all threads.
     """
 
-    __slots__ = ("limit", "paused", "plain", "watched", "watchers")
+    __slots__ = ("batched", "limit", "paused", "plain", "watched", "watchers")
 
     def __init__(self) -> None:
         self.plain = True
@@ -71,6 +72,7 @@ class Switch:
         self.watched = False
         self.watchers = 0
         self.limit = 0
+        self.batched = 0
 
 
 switch = Switch()
@@ -125,6 +127,12 @@ def unwatch() -> None:
         switch.watchers -= 1
         switch.watched = switch.watchers > 0
         _set_switch()
+
+
+def count_batched(change: int) -> None:
+    """Note that a call of vmap begins (1) or ends (-1)."""
+    with _lock:
+        switch.batched += change
 
 
 def is_grad_enabled() -> bool:

@@ -23,6 +23,7 @@ __all__ = [
     "check_inference",
     "not_implemented",
     "promoted",
+    "promotion",
     "wrong_type",
 ]
 
@@ -130,10 +131,7 @@ def promoted(
             for t, x in zip(tensors[start:], inputs[start:], strict=True)
         ]
     )
-    full_key = (key, primitive.floating, dtypes.get_default_dtype())
-    wanted = _promotions.get(full_key)
-    if wanted is None:
-        wanted = _promotions[full_key] = _promotion(key, primitive.floating)
+    wanted = promotion(key, primitive.floating)
     arrays = []
     mixed = False
     for i, tensor in enumerate(tensors):
@@ -153,6 +151,15 @@ def promoted(
         arrays.append(array)
     specs = tuple(t._spec.number for t in tensors) if mixed else None
     return tuple(tensors), tuple(arrays), specs
+
+
+def promotion(key: Any, floating: bool) -> np.dtype[Any]:
+    """The dtype for operands of which ``key`` has dtype and kind: 0-d Tensors 1, numbers 2."""
+    full_key = (key, floating, dtypes.get_default_dtype())
+    wanted = _promotions.get(full_key)
+    if wanted is None:
+        wanted = _promotions[full_key] = _promotion(key, floating)
+    return wanted
 
 
 def _promotion(key: Any, floating: bool) -> np.dtype[Any]:

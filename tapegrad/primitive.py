@@ -28,14 +28,18 @@ second derivatives) and, for elementwise primitives, compiled by Numba on scalar
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 __all__ = [
+    "BatchedAccess",
     "Primitive",
+    "all_values",
+    "by_sample",
     "elementwise",
     "operators",
     "primitives",
@@ -47,6 +51,7 @@ __all__ = [
 ]
 
 Rule = Callable[..., Any]
+Function = TypeVar("Function", bound=Callable[..., Any])
 Plan = tuple[tuple[int, ...], Callable[[tuple[Any, ...]], tuple[Any, ...]]]
 
 #: Every primitive, at the index that its records carry as ``code``.
@@ -100,6 +105,8 @@ class Primitive:
 
     #: Set by the recording layer: ``apply(primitive, inputs, params) -> Tensor``.
     apply: Callable[[Primitive, tuple[Any, ...], tuple[Any, ...]], Any]
+    #: Set by vmap: ``call(function, args, kwargs)`` where `BatchedAccess` was raised.
+    call_batched: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
     def __init__(
         self,
@@ -318,6 +325,66 @@ def _masked(x: np.ndarray, keep: np.ndarray) -> np.ndarray:
     return bits.view(x.dtype)
 
 
+class BatchedAccess(RuntimeError):  # noqa: N818 - nobody catches it but vmap
+    """Raised where a function asks for the array of a Tensor that vmap maps over."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "vmap: the values of a Tensor that vmap maps over can't be looked at. Use tapegrad's "
+            "operations on it, or do this outside of vmap."
+        )
+
+
+def by_sample(function: Function) -> Function:
+    """A function that looks at arrays: under vmap, where there are none, it has a rule or a loop.
+
+    It costs nothing but a call where there is no vmap.
+    """
+
+    @functools.wraps(function)
+    def face(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except BatchedAccess:
+            return Primitive.call_batched(function, args, kwargs)
+
+    return face  # type: ignore[return-value]
+
+
+#: Public functions that look at arrays through a helper.
+LOOKING = frozenset(
+    """
+    gather take_along_dim index_select index_add index_copy index_fill take put masked_fill
+    masked_select masked_scatter repeat_interleave max_unpool1d max_unpool2d max_unpool3d
+    adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d binary_cross_entropy_with_logits
+    cov cummax cummin eig eigvals svdvals svd embedding embedding_bag tensor_split grid_sample
+    histogram histogramdd quantile nanquantile as_strided as_strided_scatter scatter scatter_add
+    scatter_reduce index_reduce stft max min median nanmedian inv_ex solve_ex cholesky_ex
+    lu_factor_ex ldl_factor_ex scaled_dot_product_attention dropout dropout_at_top dropout1d
+    dropout2d dropout3d alpha_dropout feature_alpha_dropout
+    """.split()  # noqa: SIM905 - readable so
+)
+
+
+def _looks(function: Any) -> bool:
+    """Whether a public function looks at its inputs' arrays."""
+    inner = function
+    while hasattr(inner, "__wrapped__"):
+        inner = inner.__wrapped__
+    code = getattr(inner, "__code__", None)
+    return code is not None and ("_array" in code.co_names or code.co_name in LOOKING)
+
+
+def all_values(x: Any) -> Any:
+    """The array of a Tensor; under vmap that of all samples, whose dimensions come first.
+
+    For checks, which are made of all at once.
+    """
+    while hasattr(x, "_value"):
+        x = x._value
+    return getattr(x, "_array", x)
+
+
 class Operator:
     """A public function: its names, and where it is found beside ``tapegrad.<name>``."""
 
@@ -359,6 +426,8 @@ def public(function: Any = None, **options: Any) -> Any:
 
     def declare(function: Any) -> Any:
         name = options.pop("name", function.__name__.rstrip("_"))
+        if _looks(function):
+            function = by_sample(function)
         operators.append(Operator(name, function, **options))
         return function
 

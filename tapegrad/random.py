@@ -37,6 +37,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from tapegrad.modes import switch
+
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike  # not at run time: it takes longer to import than we do
 
@@ -184,6 +186,8 @@ class Generator:
 
     def _words(self, n: int, wide: object = False) -> np.ndarray:
         """The next ``n`` words: 32 bits in a uint32 or, of two of those, 64 bits in a uint64."""
+        if switch.batched:
+            before_draw[0]()
         out = np.empty(n, np.uint64 if wide else np.uint32)
         with LOCK:
             bits = self._bits()
@@ -205,6 +209,8 @@ class Generator:
         1958). A second one that is not needed is kept for the next call.
         """
         out: list[float] = []
+        if switch.batched:
+            before_draw[0]()
         with LOCK:
             if n and self._cached is not None:
                 out.append(self._cached)
@@ -217,6 +223,9 @@ class Generator:
                 self._cached = out.pop()
         return np.array(out, np.float64)
 
+
+#: Under vmap it is called before a draw, and may raise.
+before_draw: list[Callable[[], None]] = []
 
 Source = Generator | None  # None stands for the default generator
 

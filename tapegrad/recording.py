@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.batched import any_batched, rules
 from tapegrad.modes import modes, switch
 from tapegrad.operands import (
     check_broadcast,
@@ -29,7 +30,7 @@ from tapegrad.spec import Spec, spec_of
 from tapegrad.tape import tape
 from tapegrad.tensor import Tensor, View, as_tensor_input, place_of
 
-__all__ = ["apply", "elementwise_apply", "mark_view", "record"]
+__all__ = ["apply", "elementwise_apply", "mark_view", "quietly", "record"]
 
 new = Tensor.__new__
 ndarray = np.ndarray
@@ -46,6 +47,8 @@ def apply(primitive: Primitive, inputs: tuple[Any, ...], params: tuple[Any, ...]
         return elementwise_apply(primitive, inputs)
     if not primitive.usual:
         return _structural(primitive, inputs, params)
+    if switch.batched and any_batched(inputs):
+        return rules.apply(primitive, inputs, params)
     # The usual structural primitive: the same as `_structural` and `record`, in one loop.
     arrays, places, shapes = [], [], []
     mask, bit = 0, 1
@@ -67,7 +70,7 @@ def apply(primitive: Primitive, inputs: tuple[Any, ...], params: tuple[Any, ...]
         places.append(place)
         shapes.append(spec.shape)
         nbytes += spec.nbytes
-    array = _quietly(primitive.forward, (*arrays, *params))
+    array = quietly(primitive.forward, (*arrays, *params))
     if type(array) is not ndarray:
         array = np.asarray(array)
     out = new(Tensor)
@@ -96,6 +99,8 @@ def apply(primitive: Primitive, inputs: tuple[Any, ...], params: tuple[Any, ...]
 
 def elementwise_apply(primitive: Primitive, inputs: tuple[Any, ...]) -> Tensor:
     """`apply` for an elementwise primitive."""
+    if switch.batched and any_batched(inputs):
+        return rules.apply(primitive, inputs, ())
     if primitive.check is not None:
         primitive.check(*inputs)
     tensors, arrays, mixed = promoted(primitive, inputs)
@@ -124,10 +129,12 @@ def _structural(primitive: Primitive, inputs: tuple[Any, ...], params: tuple[Any
     """A structural primitive of any number of inputs or of several outputs."""
     if primitive.arity < 0 and len(inputs) == 1 and type(inputs[0]) in (tuple, list):
         inputs = tuple(inputs[0])
+    if switch.batched and any_batched(inputs):
+        return rules.apply(primitive, inputs, params)
     tensors = tuple(map(as_tensor_input, inputs))
     arrays = tuple([t._array for t in tensors])
     given = (arrays,) if primitive.arity < 0 else arrays
-    result = _quietly(primitive.forward, (*given, *params))
+    result = quietly(primitive.forward, (*given, *params))
     if primitive.outputs > 1:
         return _outputs(primitive, tensors, arrays, params, result)
     array = np.asarray(result)
@@ -188,7 +195,7 @@ def record(
     return place
 
 
-def _quietly(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+def quietly(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     """Call without a floating-point warning or error: torch has none.
 
     A try costs nothing where an errstate would cost each call; if the user's settings made NumPy
@@ -203,7 +210,7 @@ def _quietly(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
 
 def _compute(primitive: Primitive, arrays: tuple[np.ndarray, ...]) -> np.ndarray:
     try:
-        array = _quietly(primitive.forward, arrays)
+        array = quietly(primitive.forward, arrays)
     except ValueError:
         check_broadcast(arrays)
         raise

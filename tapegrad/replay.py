@@ -92,6 +92,7 @@ class Replay:
         hook: ``hook(place, adjoint)`` is called for the places in ``tape.notes``; what it returns
             takes the adjoint's place.
         gives: leaves that have no gradient may be given theirs at once; they are not returned.
+        in_python: don't load the native loop, which takes longer for few records.
     """
 
     __slots__ = (
@@ -102,6 +103,7 @@ class Replay:
         "found",
         "gives",
         "hook",
+        "in_python",
         "leaves",
         "needed",
         "owned",
@@ -125,8 +127,10 @@ class Replay:
         targets: frozenset[int] | None = None,
         hook: Hook | None = None,
         gives: bool = False,
+        in_python: bool = False,
     ) -> None:
         self.tape = tape
+        self.in_python = in_python
         self.gives = gives
         self.retain = retain
         self.wrap = wrap
@@ -197,7 +201,9 @@ class Replay:
 
     def _python_records(self) -> int:
         """How many records to run in Python before the native loop takes over; -1: all."""
-        if self.wrap is not None or self.needed is not None or native.loaded is False:
+        if self.in_python or self.wrap is not None or self.needed is not None:
+            return -1
+        if native.loaded is False:
             return -1
         return 0 if native.loaded else max(LOAD_AFTER - native.replayed, 0)
 

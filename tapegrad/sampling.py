@@ -19,6 +19,7 @@ from tapegrad import random
 from tapegrad.alike import array_like
 from tapegrad.factory import check_options, integer, leaf, numpy_dtype, shape_from
 from tapegrad.fromdata import number_of
+from tapegrad.primitive import by_sample
 from tapegrad.random import Generator, default_generator, initial_seed, manual_seed, seed
 from tapegrad.rules.drawing import bernoulli_ as drawn
 from tapegrad.rules.drawing import normal_both, normal_mean, normal_std
@@ -76,6 +77,7 @@ def _check(function: str, generator: Any, out: Any, layout: Any, device: Any, pi
 # -- of a size -------------------------------------------------------------------------------------
 
 
+@by_sample
 def rand(
     *sizes: Any,
     size: Any = None,
@@ -93,6 +95,7 @@ def rand(
     return leaf(random.uniform(shape, numpy_dtype(dtype, "rand"), generator), requires_grad)
 
 
+@by_sample
 def randn(
     *sizes: Any,
     size: Any = None,
@@ -110,6 +113,7 @@ def randn(
     return leaf(random.normal(shape, numpy_dtype(dtype, "randn"), generator), requires_grad)
 
 
+@by_sample
 def randint(
     *args: Any,
     low: Any = None,
@@ -163,6 +167,7 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, Tensor) else value
 
 
+@by_sample
 def randperm(
     n: int,
     *,
@@ -184,6 +189,7 @@ def randperm(
 # -- after the pattern of another ------------------------------------------------------------------
 
 
+@by_sample
 def rand_like(
     input: Tensor,
     *,
@@ -202,6 +208,7 @@ def rand_like(
     return leaf(array, requires_grad)
 
 
+@by_sample
 def randn_like(
     input: Tensor,
     *,
@@ -220,6 +227,7 @@ def randn_like(
     return leaf(array, requires_grad)
 
 
+@by_sample
 def randint_like(
     input: Tensor,
     low: Any = None,
@@ -249,6 +257,7 @@ def randint_like(
 # -- with parameters -------------------------------------------------------------------------------
 
 
+@by_sample
 def normal(
     mean: Any = 0.0,
     std: Any = 1.0,
@@ -317,6 +326,7 @@ def _broadcast(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
     raise AssertionError("some dimension is at odds")
 
 
+@by_sample
 def bernoulli(
     input: Tensor,
     p: float | None = None,
@@ -337,6 +347,7 @@ def bernoulli(
     return drawn(input, draws)
 
 
+@by_sample
 def multinomial(
     input: Tensor,
     num_samples: int,

@@ -27,6 +27,7 @@ __all__ = [
     "View",
     "as_tensor_input",
     "check_base",
+    "check_differentiable",
     "detached",
     "from_array",
     "kind_of",
@@ -132,7 +133,7 @@ class Tensor:
         if value == (place_of(self) is not None):
             return
         if value:
-            _check_differentiable(self._spec.dtype)
+            check_differentiable(self._spec.dtype)
             if self._spec.inference and not modes.inference:
                 raise RuntimeError(
                     "Setting requires_grad=True on inference tensor outside InferenceMode is not "
@@ -500,7 +501,7 @@ def from_array(array: np.ndarray, requires_grad: bool = False) -> Tensor:
         out._spec = out._spec.as_inference
     out._place = None
     if requires_grad:
-        _check_differentiable(array.dtype)
+        check_differentiable(array.dtype)
         out._place = tape.new_leaf(out)
     return out
 
@@ -514,7 +515,8 @@ def detached(tensor: Tensor, array: np.ndarray) -> Tensor:
     return out
 
 
-def _check_differentiable(dtype: np.dtype[Any]) -> None:
+def check_differentiable(dtype: np.dtype[Any]) -> None:
+    """Raise torch's error for a dtype that can't require gradients."""
     if dtype.kind not in "fc":
         raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
 

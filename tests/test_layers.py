@@ -14,7 +14,7 @@ LAYERS = (
     ("broadcast", "tape", "wengert"),
     ("kernels", "replay"),
     (
-        *("tensor", "fromdata", "operands", "recording", "shortpaths"),
+        *("tensor", "batched", "fromdata", "operands", "recording", "shortpaths"),
         *("autograd.graph", "autograd.hooks", "autograd.saved"),
     ),
     ("rules",),
@@ -25,7 +25,7 @@ LAYERS = (
         *("reshaping", "settings"),
     ),
     ("nn",),
-    ("fft", "func", "optim", "patterns", "serialization", "signal", "sparse", "utils"),
+    ("fft", "func", "batching", "optim", "patterns", "serialization", "signal", "sparse", "utils"),
     ("testing",),
     ("__init__", "demo"),
 )

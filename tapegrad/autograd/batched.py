@@ -1,15 +1,49 @@
-"""`grad` with ``is_grads_batched``: one walk for each of a batch of adjoints."""
+"""`grad` with ``is_grads_batched``: one walk with a batch of adjoints, as under vmap."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from tapegrad.autograd.engine import grad
+from tapegrad.autograd.engine import grad, run_walk
+from tapegrad.autograd.forward import constant
+from tapegrad.batched import Level
+from tapegrad.primitive import BatchedAccess
+from tapegrad.recording import wrap_saved
 from tapegrad.rules.joining import stack
-from tapegrad.tensor import Tensor
+from tapegrad.tape import tape
+from tapegrad.tensor import Tensor, place_of
 
-__all__ = ["grad_batched"]
+__all__ = ["grad_batched", "pull_batched"]
+
+
+def pull_batched(
+    outputs: Sequence[Tensor], inputs: Sequence[Tensor], batches: Sequence[Tensor],
+    retain: bool, create_graph: bool,
+) -> list[Tensor | None] | None:  # fmt: skip
+    """The gradients for a batch of adjoints of each output; None for an unused input.
+
+    None for all if user's code is on the way that can't do it, or may not expect it: hooks, and
+    Functions that look at values.
+    """
+    places = [place_of(x) or 0 for x in inputs]
+    roots = [place_of(out) or 0 for out in outputs]
+    if tape.notes or 0 in places or 0 in roots:
+        return None
+    with Level(batches[0]._spec.shape[0]) as level:
+        pairs = [
+            (place, level.batch(bar if bar._spec.dtype == out._spec.dtype else bar.to(out.dtype)))
+            for place, bar, out in zip(roots, batches, outputs, strict=True)
+        ]
+        wrapping = wrap_saved if create_graph else constant
+        try:
+            _, found = run_walk(pairs, retain, wrapping, frozenset(places))
+        except BatchedAccess:
+            if not retain:
+                raise
+            return None
+    adjoints = [found.get(place) for place in places]
+    return [None if bar is None else level.lowered(bar) for bar in adjoints]
 
 
 def grad_batched(
@@ -33,6 +67,13 @@ def grad_batched(
         )
     _check_shapes(outputs, batches)
     keep = create_graph if retain_graph is None else retain_graph
+    if count and all(isinstance(x, Tensor) for x in (*outputs, *inputs, *batches)):
+        found = pull_batched(outputs, inputs, batches, keep, create_graph)
+        if found is not None and (materialize_grads or allow_unused or None not in found):
+            return tuple(
+                x.new_zeros(count, *x.shape) if bar is None and materialize_grads else bar
+                for x, bar in zip(inputs, found, strict=True)
+            )
     rows = [
         grad(
             outputs,

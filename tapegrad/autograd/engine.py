@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from tapegrad.storage import stamp
 from tapegrad.tape import SPEC, tape
 from tapegrad.tensor import Tensor, place_of
 
-__all__ = ["backward", "grad"]
+__all__ = ["backward", "grad", "run_walk"]
 
 Tensors = Tensor | GradientEdge | Sequence[Tensor | GradientEdge]
 new = Tensor.__new__
@@ -61,7 +61,9 @@ def backward(
     outputs = _several(tensors)
     roots = _roots(outputs, grad_tensors, create_graph)
     targets = None if inputs is None else _targets(inputs)
-    replay, found = _run(roots, retain_graph, create_graph, targets, gives=inputs is None)
+    retain = create_graph if retain_graph is None else retain_graph
+    wrapping = wrap_saved if create_graph else None
+    replay, found = run_walk(roots, retain, wrapping, targets, gives=inputs is None)
     if inputs is None:
         for place, adjoint in replay.leaves.items():
             leaf = tape.leaf(place)
@@ -113,7 +115,8 @@ def grad(
         options = (create_graph, allow_unused, materialize_grads)
         return grad_batched(outputs, inputs, grad_outputs, retain_graph, *options)
     roots = _roots(outputs, grad_outputs, create_graph)
-    _, found = _run(roots, retain_graph, create_graph, _targets(inputs))
+    retain = create_graph if retain_graph is None else retain_graph
+    _, found = run_walk(roots, retain, wrap_saved if create_graph else None, _targets(inputs))
     results: list[Tensor | None] = []
     for i, tensor in enumerate(inputs):
         adjoint = found.get(_place(tensor) or 0)
@@ -131,24 +134,30 @@ def grad(
     return tuple(results)
 
 
-def _run(
+def run_walk(
     roots: list[tuple[int, Any]],
-    retain_graph: bool | None,
-    create_graph: bool,
+    retain: bool,
+    wrapping: Callable[[Any, int | None], Any] | None,
     targets: frozenset[int] | None,
     gives: bool = False,
+    in_python: bool = False,
 ) -> tuple[Walk, dict[int, Any]]:
+    """The replay, once it has run, and the adjoints of the targets.
+
+    ``wrapping`` makes Tensors of what records saved; `wrap_saved` has the computation recorded.
+    """
     replay = make_walk(
         tape,
         roots,
-        retain=create_graph if retain_graph is None else retain_graph,
-        wrap=wrap_saved if create_graph else None,
+        retain=retain,
+        wrap=wrapping,
         targets=targets,
         hook=run_hooks if tape.notes else None,
         gives=gives and not tape.notes,
+        in_python=in_python,
     )
     recording = modes.grad
-    _set_recording(create_graph)
+    _set_recording(wrapping is wrap_saved)
     local.walks.append(replay)
     try:
         leaves, found = replay.run()

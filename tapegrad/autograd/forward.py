@@ -5,9 +5,9 @@ For ``z = x * y`` with tangents ``x_dot`` and ``y_dot``:
     z_dot = x_dot * mul_x(y) + y_dot * mul_y(x)
 
 The rules are those of the backward pass. An elementwise rule gives the local partial, which serves
-both ways. A structural rule gives the transpose of the derivative, ``v -> v J``; it is linear in
-``v``, so running *it* backward gives ``x_dot -> J x_dot`` (Townsend's trick of the double vjp),
-with no rule more.
+both ways. A structural primitive that is linear in an input is its own derivative. Of others the
+rule gives the transpose of the derivative, ``v -> v J``; it is linear in ``v``, so running *it*
+backward gives ``x_dot -> J x_dot`` (Townsend's trick of the double vjp), with no rule more.
 
 What depends on nothing but the seeds is pushed as arrays. Where a value depends on something else
 that requires grad (a parameter, the seeds of a jvp around this one), tangents are Tensors and their
@@ -22,13 +22,15 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.function import function_dot
+from tapegrad.autograd.linear import LINEAR
 from tapegrad.autograd.saved import released, unpacked
 from tapegrad.autograd.walk import Walk
+from tapegrad.batched import Batched, is_recorded
 from tapegrad.broadcast import cast, expand
 from tapegrad.modes import enable_grad, modes
-from tapegrad.primitive import primitives
+from tapegrad.primitive import Primitive, primitives
+from tapegrad.recording import quietly, wrap, wrap_saved
 from tapegrad.recording import record as append_record
-from tapegrad.recording import wrap, wrap_saved
 from tapegrad.replay import check_saved, contribution, environment
 from tapegrad.rules.conversion import clone_
 from tapegrad.spec import specs
@@ -36,7 +38,11 @@ from tapegrad.storage import clock
 from tapegrad.tape import CODE, INPUTS, PARAMS, PLACE, RELEASED, SPEC, Record, arity, tape, unshared
 from tapegrad.tensor import Tensor, from_array, place_of
 
-__all__ = ["Pushforward", "jvp", "linearized"]
+__all__ = ["Pushforward", "constant", "jvp", "linearized"]
+
+#: What makes Tensors of what records saved: at their places (`wrap_saved`) or not (`constant`);
+#: None where all are arrays.
+Wrapping = Callable[[Any, int | None], Any] | None
 
 
 def jvp(
@@ -149,8 +155,12 @@ class Pushforward:
 
     def add(self, x: Tensor, x_dot: Tensor) -> None:
         """Give an input its tangent."""
-        recorded = self.recording and place_of(x_dot) is not None
-        self.dots[unshared(place_of(x) or 0)] = x_dot if recorded else x_dot._array
+        dot: Any = x_dot
+        if type(x_dot) is Batched:
+            dot = x_dot if self.recording else x_dot.detach()
+        elif not self.recording or place_of(x_dot) is None:
+            dot = x_dot._array
+        self.dots[unshared(place_of(x) or 0)] = dot
 
     def skip(self, x: Tensor) -> None:
         """Give a value no tangent, though what it was made from has one."""
@@ -176,8 +186,13 @@ class Pushforward:
         records = [r for r in tape.records[first:] if end is None or r[PLACE] < end]
         tape.begin_replay()
         try:
-            for record in records:
-                self._push(record)
+            if modes.grad:
+                for record in records:
+                    self._push(record)
+            else:
+                with enable_grad():  # for `_double_vjp`, which records
+                    for record in records:
+                        self._push(record)
         finally:
             tape.end_replay()
         self._done = tape.next_serial()
@@ -186,16 +201,31 @@ class Pushforward:
         place = record[PLACE]
         if place in self._inputs:
             return
-        sources = record[INPUTS : INPUTS + arity(record)]
-        if any(source is not None and self._is_outer(source) for source in sources):
+        known = self.dots
+        pushed = outer = False
+        dots: list[Any] = []
+        for source in record[INPUTS : INPUTS + arity(record)]:
+            dot = None
+            if source is not None:
+                outer = outer or (self.recording and self._is_outer(source))
+                dot = known.get(source)
+                pushed = pushed or dot is not None
+            dots.append(dot)
+        if outer:
             self._outer.add(unshared(place))
-        dots = [None if source is None else self.dots.get(source) for source in sources]
-        if any(dot is not None for dot in dots):
-            recording = place in self._outer or any(map(_is_recorded, dots))
-            with enable_grad():
-                dot = _out_dot(_usable(record), dots, recording)
-            if dot is not None:
-                self.dots[unshared(place)] = dot
+        if not pushed:
+            return
+        wrapping: Wrapping = wrap_saved if outer else None
+        if not outer:
+            for dot in dots:
+                if dot is not None and type(dot) is not np.ndarray:
+                    if _is_recorded(dot):
+                        wrapping = wrap_saved
+                        break
+                    wrapping = constant if _is_tensor(dot) else wrapping
+        dot = _out_dot(_usable(record), dots, wrapping)
+        if dot is not None:
+            known[unshared(place)] = dot
 
     def _is_outer(self, place: int) -> bool:
         if not self.recording or place in self._outer:
@@ -205,40 +235,46 @@ class Pushforward:
         return not any(leaf._place == place for leaf in self._leaves)
 
 
+def _is_tensor(dot: Any) -> bool:
+    return any(map(_is_tensor, dot)) if isinstance(dot, tuple) else isinstance(dot, Tensor)
+
+
 def _is_recorded(dot: Any) -> bool:
-    return any(map(_is_recorded, dot)) if isinstance(dot, tuple) else isinstance(dot, Tensor)
+    if isinstance(dot, tuple):
+        return any(map(_is_recorded, dot))
+    return isinstance(dot, Tensor) and is_recorded(dot)
 
 
 def _usable(record: Record) -> Record:
     """The record with what it saved. Raises RuntimeError if that was freed or changed."""
     if record[-1] is RELEASED:
         raise released()
-    if "packed" in tape.notes.get(record[PLACE], ()):
+    if tape.notes and "packed" in tape.notes.get(record[PLACE], ()):
         return unpacked(record)
     if record[PLACE] < clock.latest:
         check_saved(record)
     return record
 
 
-def _out_dot(record: Record, dots: list[Any], recording: bool) -> Any:
+def _out_dot(record: Record, dots: list[Any], wrapping: Wrapping) -> Any:
     """The tangent of a record's result; a tuple for one of several outputs."""
     primitive = primitives[record[CODE]]
     if primitive.is_output:
         return dots[0][record[PARAMS][0]]
     if primitive.joint is not None:
-        return function_dot(record, dots, recording)
+        return function_dot(record, dots, wrapping is not None)
     total: Any = None
     for i, dot in enumerate(dots):
         if dot is not None:
-            share = _share(record, i, _converted(dot, recording), recording)
+            share = _share(record, i, _converted(dot, wrapping), wrapping)
             total = share if total is None else _plus(total, share)
     return total
 
 
-def _converted(dot: Any, recording: bool) -> Any:
+def _converted(dot: Any, wrapping: Wrapping) -> Any:
     if isinstance(dot, tuple):
-        return tuple(_converted(d, recording) for d in dot)
-    return wrap(dot) if recording and isinstance(dot, np.ndarray) else dot
+        return tuple(_converted(d, wrapping) for d in dot)
+    return wrap(dot) if wrapping is not None and isinstance(dot, np.ndarray) else dot
 
 
 def _plus(a: Any, b: Any) -> Any:
@@ -250,17 +286,19 @@ def _plus(a: Any, b: Any) -> Any:
     return total if isinstance(total, Tensor) else np.asarray(total)
 
 
-def _share(record: Record, i: int, x_dot: Any, recording: bool) -> Any:
+def _share(record: Record, i: int, x_dot: Any, wrapping: Wrapping) -> Any:
     """What the tangent of input i adds to that of the result."""
     primitive = primitives[record[CODE]]
-    rule = primitive.bound[i] if primitive.elementwise else None
-    if rule is None:
-        return _double_vjp(record, i, x_dot, recording)
+    if not primitive.elementwise:
+        linear = _is_linear(primitive, i)
+        return (_applied if linear else _double_vjp)(record, i, x_dot, wrapping)
+    rule = primitive.bound[i]
+    assert rule is not None
     spec = specs[record[SPEC]]
     dtype = getattr(x_dot.dtype, "numpy", x_dot.dtype)
     is_complex = spec.is_complex or dtype.kind == "c"
     if is_complex and not rule.partial:
-        return _double_vjp(record, i, x_dot, recording)
+        return _double_vjp(record, i, x_dot, wrapping)
     if dtype != spec.dtype:
         x_dot = cast(x_dot, spec.dtype, dtype)
     if tuple(x_dot.shape) != spec.shape:
@@ -269,13 +307,54 @@ def _share(record: Record, i: int, x_dot: Any, recording: bool) -> Any:
     # transpose. It isn't fitted to the input's shape.
     if is_complex:
         x_dot = np.conjugate(x_dot)
-    wrapping = wrap_saved if recording else None
     values = environment(primitive, record, primitive.arity, x_dot, wrapping)
     share: Any = contribution(primitive, (*record[:PARAMS], None, *record[INPUTS:]), i, values)
     return np.conjugate(share) if is_complex else share
 
 
-def _double_vjp(record: Record, i: int, x_dot: Any, recording: bool) -> Any:
+_linear: dict[tuple[int, int], bool] = {}
+
+
+def _is_linear(primitive: Primitive, i: int) -> bool:
+    """Whether a structural primitive is linear in input i: its rule reads neither i nor out."""
+    key = primitive.code, i
+    found = _linear.get(key)
+    if found is None:
+        found = (
+            primitive.usual
+            and not primitive.is_output
+            and primitive.bound[i] is not None
+            and primitive.saves[i].isdisjoint((i, primitive.arity))
+            and primitive.forward in LINEAR
+        )
+        _linear[key] = found
+    return found
+
+
+def _applied(record: Record, i: int, x_dot: Any, wrapping: Wrapping) -> Any:
+    """``J x_dot`` of a primitive that is linear in input i: the primitive itself at ``x_dot``.
+
+    The inputs that the rule doesn't read are summands, so they are 0.
+    """
+    primitive = primitives[record[CODE]]
+    n = primitive.arity
+    count = len(primitive.params)
+    params, shapes = record[PARAMS][:count], record[PARAMS][count:]
+    inputs = []
+    for j in range(n):
+        if j == i:
+            inputs.append(x_dot)
+        elif j in primitive.saves[i]:
+            saved = record[INPUTS + n + j]
+            inputs.append(saved if wrapping is None else wrapping(saved, record[INPUTS + j]))
+        else:
+            inputs.append(np.zeros(shapes[j], getattr(x_dot.dtype, "numpy", x_dot.dtype)))
+    if wrapping is None:
+        return np.asarray(quietly(primitive.forward, (*inputs, *params)))
+    return Primitive.apply(primitive, tuple(inputs), params)
+
+
+def _double_vjp(record: Record, i: int, x_dot: Any, wrapping: Wrapping) -> Any:
     """``J x_dot`` by running the rule ``v -> v J`` backward; it doesn't matter at which v."""
     primitive = primitives[record[CODE]]
     start = tape.next_serial()
@@ -288,7 +367,7 @@ def _double_vjp(record: Record, i: int, x_dot: Any, recording: bool) -> Any:
     else:
         v = cotangents[0] = _zeros(specs[record[SPEC]])
     values = environment(
-        primitive, record, arity(record), v, wrap_saved if recording else _constant
+        primitive, record, arity(record), v, wrap_saved if wrapping is wrap_saved else constant
     )
     share: Any = contribution(primitive, record, i, values)
     targets = {c._place for c in cotangents if c is not None}
@@ -297,16 +376,19 @@ def _double_vjp(record: Record, i: int, x_dot: Any, recording: bool) -> Any:
     if place is not None:
         shape = share._spec.shape
         root = expand(x_dot, shape) if tuple(x_dot.shape) != shape else x_dot
-        wrapping = wrap_saved if recording else None
         walk = Walk(
-            tape, [(place, root)], retain=recording, wrap=wrapping, targets=frozenset(targets)
+            tape,
+            [(place, root)],
+            retain=wrapping is wrap_saved,
+            wrap=wrapping,
+            targets=frozenset(targets),
         )
         walk.needed = _between(targets, start)
         leaves, _ = walk.run()
         for k, c in enumerate(cotangents):
             if c is not None and c._place in leaves:
                 results[k] = leaves[c._place]
-    if not recording:
+    if wrapping is None:
         results = [getattr(r, "_array", r) for r in results]
     return tuple(results) if primitive.outputs > 1 else results[0]
 
@@ -324,7 +406,8 @@ def _between(targets: set[int], start: int) -> set[int]:
     return needed
 
 
-def _constant(array: Any, place: int | None) -> Any:
+def constant(array: Any, place: int | None) -> Any:
+    """What a record saved, as a Tensor without its place."""
     if isinstance(array, tuple):
         return tuple(wrap(a) for a in array)
     return wrap(array)

@@ -13,12 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.autograd.batched import pull_batched
 from tapegrad.autograd.engine import grad
 from tapegrad.autograd.forward import linearized
+from tapegrad.batched import Level
 from tapegrad.modes import enable_grad
+from tapegrad.primitive import BatchedAccess
 from tapegrad.recording import wrap
 from tapegrad.rules.conversion import clone_
 from tapegrad.rules.joining import stack
+from tapegrad.tape import tape
 from tapegrad.tensor import Tensor, from_array, place_of
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
@@ -265,7 +269,7 @@ def jacobian(
     """The Jacobian of ``func``: for output ``o`` and input ``x`` of shape ``o.shape + x.shape``.
 
     Of several outputs and inputs a tuple of tuples, outputs first. ``strategy`` is "reverse-mode",
-    one backward pass for each element of the outputs, or, with ``vectorize``, "forward-mode", one
+    one backward pass with a batch of adjoints, or, with ``vectorize``, "forward-mode", one
     push of a tangent for each element of the inputs. ``vectorize`` alone changes nothing.
 
     >>> import tapegrad
@@ -328,6 +332,15 @@ def _rows(
     )
     constant = _CONSTANT.format("jacobian") if create_graph else ""
     units = np.eye(spec.size, dtype=spec.dtype).reshape(spec.size, *spec.shape)
+    if not strict and spec.size > 1:
+        found = pull_batched((output,), leaves, (wrap(units),), True, create_graph)
+        if found is not None:
+            return tuple(
+                wrap(np.zeros(spec.shape + x._spec.shape, x._spec.dtype))
+                if block is None
+                else block.reshape(spec.shape + x._spec.shape)
+                for block, x in zip(found, leaves, strict=True)
+            )
     rows = []
     for unit in units:
         gradients = _gradient((output,), leaves, (wrap(np.asarray(unit)),), create_graph)
@@ -354,24 +367,30 @@ def _forward_jacobian(func: Function, inputs: Tensors) -> Any:
     blocks: list[list[Tensor]] = [[] for _ in outputs]
     for j, x in enumerate(given):
         units = np.eye(x._spec.size, dtype=x._spec.dtype).reshape(x._spec.size, *x._spec.shape)
-        columns = []
-        for unit in units:
-            dots = push(*zeros[:j], wrap(np.asarray(unit)), *zeros[j + 1 :])
-            columns.append(dots if several_out else (dots,))
-        for k, output in enumerate(outputs):
-            block = _columns([column[k] for column in columns], output, x)
-            blocks[k].append(block)
+        for block, dots, output in zip(
+            blocks, _columns(push, zeros, j, wrap(units)), outputs, strict=True
+        ):
+            block.append(dots.reshape(output._spec.shape + x._spec.shape))
     return _nested(tuple(_nested(tuple(row), several) for row in blocks), several_out)
 
 
-def _columns(dots: list[Tensor], output: Tensor, x: Tensor) -> Tensor:
-    shape = output._spec.shape + x._spec.shape
-    if not dots:
-        return wrap(np.zeros(shape, output._spec.dtype))
-    if any(place_of(dot) is not None for dot in dots):
-        made: Tensor = stack(dots, -1).reshape(shape)
-        return made
-    return wrap(np.stack([dot._array for dot in dots], -1).reshape(shape))
+def _columns(push: Any, zeros: list[Tensor], j: int, units: Tensor) -> list[Tensor]:
+    """The tangents of all outputs for the unit tangents of input j, in a last dimension."""
+    before, after = zeros[:j], zeros[j + 1 :]
+
+    def pushed(unit: Tensor) -> tuple[Tensor, ...]:
+        dots = push(*before, unit, *after)
+        return dots if isinstance(dots, tuple) else (dots,)
+
+    count = units._spec.shape[0]
+    if not tape.notes and count:
+        try:
+            with Level(count) as level:
+                return [level.lowered(dot).movedim(0, -1) for dot in pushed(level.batch(units))]
+        except BatchedAccess:
+            pass  # a user's Function that looks at values
+    rows = [pushed(unit) for unit in units] or [pushed(zeros[j])]
+    return [stack(list(column), -1)[..., :count] for column in zip(*rows, strict=True)]
 
 
 # -- Hessians --------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import public, structural
+from tapegrad.primitive import all_values, public, structural
 from tapegrad.rules.diagonals import diagonal_copy
 from tapegrad.rules.linalg import is_complex
 from tapegrad.rules.matrices import (
@@ -47,7 +47,7 @@ def det_x(out_bar, x, out):
 
 def well_conditioned(x: Any, inverse: Any) -> bool:
     """Whether products of inverses are exact to half the digits, for all of a batch."""
-    x, inverse = (getattr(m, "_array", m) for m in (x, inverse))
+    x, inverse = (all_values(m) for m in (x, inverse))
     condition = np.abs(x).sum((-1, -2)) * np.abs(inverse).sum((-1, -2))
     return bool(np.all(condition * math.sqrt(np.finfo(x.dtype).eps) < 1))
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.broadcast import sum_to_shape
-from tapegrad.primitive import Primitive, public, structural
+from tapegrad.primitive import BatchedAccess, Primitive, public, structural
 
 ALL = slice(None)
 
@@ -171,6 +171,8 @@ def getitem(input: Any, index: Any) -> Any:
         return Primitive.apply(index_, (part,), (arrays,))
     except IndexError as error:
         raise explained(error, input._spec.shape, index) from None
+    except BatchedAccess:
+        return Primitive.call_batched(getitem, (input, index), {})
 
 
 def parse_index(index: Any, ndim: int) -> tuple[Primitive, Any, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.dtypes import promote_types
-from tapegrad.primitive import Primitive, public, structural
+from tapegrad.primitive import Primitive, all_values, public, structural
 from tapegrad.rules.arithmetic import clamp_min, mul
 from tapegrad.rules.exponential import sigmoid, xlogy
 from tapegrad.rules.reductions import mean, sum
@@ -354,7 +354,7 @@ def binary_cross_entropy(
             f"binary_cross_entropy needs input and target of one dtype, but got {input.dtype} and "
             f"{target.dtype}"
         )
-    array = input._array
+    array = all_values(input)
     if array.size and not (array.min() >= 0 and array.max() <= 1):
         raise RuntimeError("all elements of input should be between 0 and 1")
     z = UNITS[array.dtype][1] if weight is None else _weight(weight, input)

@@ -83,9 +83,8 @@ def unit_lower(x: Any) -> Any:
     return tril_(x, -1) + np.eye(m, n, dtype=dtype_of(x))
 
 
-def permutation(pivots: Any, n: int, dtype: Any) -> np.ndarray:
+def permutation_forward(pivots, n, dtype):
     """The matrix P of ``A = P @ L @ U``, from the rows with which each was swapped (from 1)."""
-    pivots = getattr(pivots, "_array", pivots)
     batch = pivots.shape[:-1]
     rows = np.array(np.broadcast_to(np.arange(n), (*batch, n)))
     for i in each(batch):
@@ -95,6 +94,9 @@ def permutation(pivots: Any, n: int, dtype: Any) -> np.ndarray:
     out = np.zeros((*batch, n, n), dtype)
     np.put_along_axis(out, rows[..., None, :], 1, -2)
     return out
+
+
+permutation = structural("lu_permutation", permutation_forward, None)
 
 
 lu_factor_ = structural(
@@ -154,7 +156,7 @@ def lu(A: Any, *, pivot: bool = True) -> Any:
 def _unpacked(lu: Any, pivots: Any) -> tuple[Any, Any, Any]:
     m, n = lu._spec.shape[-2:]
     k = min(m, n)
-    matrix = lu.new_tensor(permutation(pivots, m, lu._spec.dtype))
+    matrix = permutation(pivots, m, lu._spec.dtype)
     return matrix, unit_lower(lu[..., :k]), triu_(lu[..., :k, :], 0)
 
 
@@ -218,8 +220,8 @@ def _solved(lu: Any, pivots: Any, y: Any, turned: bool) -> Any:
     p = permutation(pivots, n, lu._spec.dtype)
     if turned:
         half = solve_triangular_(lu.mH, y, False, True, False)
-        return np.matmul(lu.new_tensor(p), solve_triangular_(lu.mH, half, True, True, True))
-    half = solve_triangular_(lu, np.matmul(lu.new_tensor(p).mT, y), False, True, True)
+        return np.matmul(p, solve_triangular_(lu.mH, half, True, True, True))
+    half = solve_triangular_(lu, np.matmul(p.mT, y), False, True, True)
     return solve_triangular_(lu, half, True, True, False)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import public
+from tapegrad.primitive import all_values, public
 from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.diagonals import tril_, triu_
 from tapegrad.rules.linalg import conjugate_transpose, is_complex
@@ -153,7 +153,7 @@ def check_batches(x: Any, y: Any, last: int = 2) -> None:
 
 def check_info(info: Any, name: str, message: str) -> None:
     """Raise LinAlgError with ``message`` (of ``{info}``) for the first matrix that has failed."""
-    codes = info._array
+    codes = all_values(info)
     if not codes.any():
         return
     where = np.flatnonzero(codes)[0]

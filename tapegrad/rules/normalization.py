@@ -210,11 +210,10 @@ def _check_channels(input: Any, **vectors: Any) -> None:
             raise RuntimeError(f"{name} should contain {channels} elements not {value._spec.size}")
 
 
-def _update(running: Any, new: np.ndarray, momentum: float) -> None:
+def _update(running: Any, new: Any, momentum: float) -> None:
     """Move a running statistic towards a new one, in place."""
     if running is not None:
-        old = running._array
-        running.copy_((old * (1 - momentum) + momentum * new.reshape(-1)).astype(old.dtype))
+        running.copy_(running.detach() * (1 - momentum) + new.reshape(-1) * momentum)
 
 
 def _by_running(input: Any, mean: Any, var: Any, weight: Any, bias: Any, eps: float) -> Any:
@@ -262,8 +261,8 @@ def batch_norm(
         return _by_running(input, running_mean, running_var, weight, bias, eps)
     axes, affine = (0, *range(2, len(shape))), (1, shape[1], *[1] * (len(shape) - 2))
     out, mean, var = _standard(BATCH, input, weight, bias, shape, axes, affine, eps)
-    _update(running_mean, mean._array, momentum)
-    _update(running_var, var._array * (count / max(count - 1, 1)), momentum)
+    _update(running_mean, mean.detach(), momentum)
+    _update(running_var, var.detach() * (count / max(count - 1, 1)), momentum)
     return out
 
 
@@ -291,8 +290,9 @@ def instance_norm(
         return _by_running(input, running_mean, running_var, weight, bias, eps)
     axes, affine = tuple(range(2, len(shape))), (1, shape[1], *[1] * (len(shape) - 2))
     out, mean, var = _standard(BATCH, input, weight, bias, shape, axes, affine, eps)
-    _update(running_mean, mean._array.mean(0), momentum)
-    _update(running_var, var._array.mean(0) * (count / max(count - 1, 1)), momentum)
+    _update(running_mean, mean.detach().mean(0), momentum)
+    variance = var.detach().mean(0) * (count / max(count - 1, 1))
+    _update(running_var, variance, momentum)
     return out
 
 

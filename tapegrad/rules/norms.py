@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import public, select, structural, wrap_axis
+from tapegrad.primitive import all_values, public, select, structural, wrap_axis
 from tapegrad.rules.arguments import dtype_name, refuse, with_numpy_names
 from tapegrad.rules.linalg import fitted
 from tapegrad.rules.matrices import check_floating, check_matrix, check_square, transposed
@@ -146,7 +146,7 @@ def cond(A: Any, p: Any = None) -> Any:
     check_square(A, f"{name}(ord={p})")
     inverse, info = inv_ex_(A)
     out = matrix_norm(A, p) * matrix_norm(inverse, p)
-    return out.masked_fill(info != 0, math.inf) if info._array.any() else out
+    return out.masked_fill(info != 0, math.inf) if all_values(info).any() else out
 
 
 # -- distances -------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.broadcast import expand as expand_
-from tapegrad.primitive import Primitive, public, reduced_axes, structural, wrap_axis
+from tapegrad.primitive import BatchedAccess, Primitive, public, reduced_axes, structural, wrap_axis
 from tapegrad.rules.arguments import DTYPE_NAMES, dtype_name, sizes_of, with_numpy_names
 from tapegrad.size import Size
 
@@ -66,11 +66,13 @@ def _completed(sizes: tuple[int, ...], size: int) -> tuple[int, ...]:
 
 def as_shape(input: Any, shape: tuple[int, ...]) -> Any:
     """A view in a shape of as many elements, or a copy where the strides don't allow a view."""
-    array = input._array
-    if array.flags.c_contiguous:
-        made = reshape_
-    else:
-        made = reshape_alias if viewable(array, shape) else reshape_copy
+    made = reshape_
+    try:
+        array = input._array
+        if not array.flags.c_contiguous:
+            made = reshape_alias if viewable(array, shape) else reshape_copy
+    except BatchedAccess:
+        pass  # the values will be reshaped, which copies where it has to
     return Primitive.apply(made, (input,), (shape,))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import public, structural
+from tapegrad.primitive import all_values, public, structural
 from tapegrad.rules.conversion import real_
 from tapegrad.rules.diagonals import diagonal_copy
 from tapegrad.rules.linalg import is_complex
@@ -55,7 +55,7 @@ def check_phase(turns: Any, name: str, vectors: str) -> None:
     """
     if not is_complex(turns):
         return
-    turns = getattr(turns, "_array", turns)
+    turns = all_values(turns)
     slope = np.abs(diagonal_of(turns).imag)
     if np.any(slope > 1e-2 * (1 + np.abs(turns).max(initial=0))):
         raise RuntimeError(
@@ -160,7 +160,7 @@ eig_ = structural("linalg_eig", eig_forward, eig_x, outputs=2, grad_name="Linalg
 
 def _check_finite(A: Any, name: str) -> None:
     check_square(A, name)
-    if not np.isfinite(A._array).all():
+    if not np.isfinite(all_values(A)).all():
         raise RuntimeError("torch.linalg.eig: input tensor should not contain infs or NaNs.")
 
 
@@ -242,7 +242,7 @@ def _singular(A: Any, full: bool | None, name: str, driver: Any = None) -> Any:
             "cuSOLVER backend."
         )
     out: Any = (None, svdvals_(A), None) if full is None else svd_(A, full)
-    if any_nan(out[1]._array[..., None]):
+    if any_nan(all_values(out[1])[..., None]):
         raise LinAlgError(
             f"{name}: The algorithm failed to converge because the input matrix contained "
             "non-finite values."

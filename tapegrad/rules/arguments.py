@@ -125,6 +125,15 @@ def write_out(name: str, out: Any, result: Any, inputs: list[Any], promotes: boo
         out.copy_(result)
 
 
+def check_tensor(function: str, value: Any, name: str = "input", position: int = 1) -> None:
+    """Raise torch's TypeError for an argument that isn't a Tensor."""
+    if not hasattr(value, "_spec"):
+        raise TypeError(
+            f"{function}(): argument '{name}' (position {position}) must be Tensor, not "
+            f"{type(value).__name__}"
+        )
+
+
 def dtype_name(input: Any) -> str:
     """torch's name of a Tensor's dtype in messages, such as "Long"."""
     return DTYPE_NAMES[input._spec.dtype.name]

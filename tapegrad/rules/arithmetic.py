@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.primitive import elementwise, public, select
+from tapegrad.rules.arguments import check_tensor
 
 # Other families look for these here.
 from tapegrad.rules.clamping import clamp_ as clamp_
@@ -116,10 +117,7 @@ rsub_number = elementwise(
 @public(method=False)
 def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Any:
     """``other - alpha * input``; ``other`` may be a number."""
-    if not hasattr(input, "_spec"):
-        raise TypeError(
-            "rsub(): argument 'input' (position 1) must be Tensor, not " + type(input).__name__
-        )
+    check_tensor("rsub", input)
     minuend = input if alpha == 1 else scaled(other, input, alpha)
     return rsub_(minuend, other) if hasattr(other, "_spec") else rsub_number(minuend, other)
 

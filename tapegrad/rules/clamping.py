@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.primitive import elementwise, public, select
+from tapegrad.rules.arguments import check_tensor
 
 
 def maximum_x(out_bar, x, y):
@@ -114,12 +115,14 @@ max_number = elementwise(
 @public(inplace=True)
 def clamp_min(input: Any, min: Any) -> Any:
     """``input``, and ``min`` (a number or a Tensor) where that is greater."""
+    check_tensor("clamp_min", input)
     return (min_tensor if hasattr(min, "_spec") else min_number)(input, min)
 
 
 @public(inplace=True)
 def clamp_max(input: Any, max: Any) -> Any:
     """``input``, and ``max`` (a number or a Tensor) where that is smaller."""
+    check_tensor("clamp_max", input)
     return (max_tensor if hasattr(max, "_spec") else max_number)(input, max)
 
 

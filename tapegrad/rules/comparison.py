@@ -8,6 +8,7 @@ import numpy as np
 
 from tapegrad.dtypes import TYPE_NAMES
 from tapegrad.primitive import elementwise, public, structural
+from tapegrad.rules.arguments import check_tensor
 
 eq = elementwise("eq", np.equal, None, None)
 ne = elementwise("ne", np.not_equal, None, None, aliases=("not_equal",))
@@ -79,11 +80,8 @@ isclose_ = structural("isclose", isclose_forward, None, None)
 
 def check_close(function: str, input: Any, other: Any, rtol: float, atol: float) -> None:
     """Raise torch's errors for arguments of `isclose` and `allclose`."""
-    if not hasattr(other, "_spec"):
-        raise TypeError(
-            f"{function}(): argument 'other' (position 2) must be Tensor, not "
-            f"{type(other).__name__}"
-        )
+    check_tensor(function, input)
+    check_tensor(function, other, "other", 2)
     if input._spec.dtype != other._spec.dtype:
         names = [TYPE_NAMES[x._spec.dtype.name] for x in (input, other)]
         raise RuntimeError(f"{names[0]} did not match {names[1]}")
@@ -123,8 +121,6 @@ def allclose(
 @public
 def equal(input: Any, other: Any) -> bool:
     """Whether both have the same shape and the same elements."""
-    if not hasattr(other, "_spec"):
-        raise TypeError(
-            f"equal(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}"
-        )
+    check_tensor("equal", input)
+    check_tensor("equal", other, "other", 2)
     return input._spec.shape == other._spec.shape and bool((input._array == other._array).all())

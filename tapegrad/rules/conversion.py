@@ -8,6 +8,7 @@ import numpy as np
 
 from tapegrad.broadcast import cast
 from tapegrad.primitive import elementwise, public, select, structural
+from tapegrad.rules.arguments import check_tensor
 
 
 def clone_forward(x):
@@ -135,11 +136,7 @@ complex_ = structural("complex", complex_forward, complex_x, complex_y)
 
 def _check_parts(function: str, names: tuple[str, str], parts: tuple[Any, Any]) -> None:
     for position, (name, part) in enumerate(zip(names, parts, strict=True), 1):
-        if not hasattr(part, "_spec"):
-            raise TypeError(
-                f"{function}(): argument '{name}' (position {position}) must be Tensor, not "
-                f"{part.__class__.__name__}"
-            )
+        check_tensor(function, part, name, position)
     first, second = (part.type().removeprefix("tapegrad.")[: -len("Tensor")] for part in parts)
     if any(part._spec.dtype.kind != "f" for part in parts):
         raise RuntimeError(

@@ -124,11 +124,11 @@ def igammac_y(x, y):
 #: The regularised lower and upper incomplete gamma functions of order x at y.
 igamma = elementwise(
     "igamma", igamma_forward, unknown_derivative, igamma_y,
-    floating=True, native=False, aliases=("special.gammainc",),
+    floating=True, native=False, aliases=("special.gammainc",), numbers="",
 )  # fmt: skip
 igammac = elementwise(
     "igammac", igammac_forward, unknown_derivative, igammac_y,
-    floating=True, native=False, aliases=("special.gammaincc",),
+    floating=True, native=False, aliases=("special.gammaincc",), numbers="",
 )  # fmt: skip
 
 

@@ -28,8 +28,8 @@ def no_bools(function: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return function(x, y)
 
 
-gcd = elementwise("gcd", gcd_forward, None, None)
-lcm = elementwise("lcm", lcm_forward, None, None)
+gcd = elementwise("gcd", gcd_forward, None, None, numbers="")
+lcm = elementwise("lcm", lcm_forward, None, None, numbers="")
 
 
 def nextafter_x(out_bar, x, y):
@@ -37,7 +37,7 @@ def nextafter_x(out_bar, x, y):
 
 
 #: The number next to the first in the direction of the second.
-nextafter = elementwise("nextafter", np.nextafter, nextafter_x, flat_y)
+nextafter = elementwise("nextafter", np.nextafter, nextafter_x, flat_y, numbers="")
 
 
 def mantissa_forward(x):

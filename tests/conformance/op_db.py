@@ -15,9 +15,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.testing._internal.common_methods_invocations import op_db
 from torch.testing._internal.opinfo.core import (
     BinaryUfuncInfo,
@@ -29,17 +31,28 @@ from torch.testing._internal.opinfo.core import (
 import tapegrad as tg
 from tests.conformance.names import CORE, FURTHER
 
+# The samples are small, and tests run side by side: torch's threads would wait for each other.
+torch.set_num_threads(1)
+
 DTYPES = (torch.float64, torch.float32, torch.complex128, torch.int64, torch.bool)
-#: Relative to the largest entry, per dtype: of values and gradients, of second order.
-TOLERANCE = {
-    torch.float64: (1e-7, 1e-5),
-    torch.complex128: (1e-7, 1e-5),
-    torch.float32: (2e-4, 5e-3),
-}
+#: Relative to the largest entry, by precision: of values, of gradients, of second order.
+TOLERANCE = {64: (1e-7, 1e-6, 1e-5), 32: (2e-4, 2e-3, 5e-3)}
 #: Their values are whatever the memory held.
 UNINITIALISED = {"empty", "empty_like", "new_empty", "new_empty_strided", "empty_strided",
                  "empty_permuted"}  # fmt: skip
 MODULES = ("nn.functional", "linalg", "special", "fft", "signal.windows", "masked")
+#: Where torch is not the measure: the row, what isn't compared with it, and why.
+#: "gradient", "second order": nothing from there on; "nan": its nan of second order; "digits": what
+#: comes after the sixth.
+TORCH_IS_WRONG = {
+    "as_strided_scatter": ("gradient", "the input's is no derivative, as torch's table knows"),
+    "nn.functional.ctc_loss": ("second order", "torch has none"),
+    "linalg.norm.subgradients_at_zero": ("nan", "at 0, where the gradient is 0; torch's table "
+                                         "expects its derivatives to fail"),
+    "masked.logaddexp": ("nan", "of what the mask leaves out; torch's table skips it"),
+    "special.bessel_j0": ("digits", "off by 4e-7 up to x = 30, SciPy's by 3e-16"),
+    "special.bessel_y1": ("digits", "off by 8e-7 up to x = 30, SciPy's by 9e-16"),
+}  # fmt: skip
 
 
 def key(op: OpInfo) -> str:
@@ -127,17 +140,29 @@ def wrapper(op: OpInfo, mine: bool) -> Callable[..., Any] | None:
     return made
 
 
-def shared(value: Any, made: dict[int, Any]) -> Any:
+def shared(value: Any, made: dict[Any, Any]) -> Any:
     """torch's arguments as tapegrad's over the same memory: what overlaps there overlaps here."""
     if isinstance(value, torch.Tensor):
         if id(value) not in made:
-            made[id(value)] = tg.from_numpy(value.detach().numpy())
+            made[id(value)] = _view(value, made)
         return made[id(value)]
     if isinstance(value, dict):
         return {k: shared(v, made) for k, v in value.items()}
     if isinstance(value, list | tuple) and not isinstance(value, torch.Size):
         return type(value)(shared(v, made) for v in value)
     return ours(value, [])
+
+
+def _view(value: torch.Tensor, memories: dict[Any, np.ndarray]) -> Any:
+    storage, size = value.untyped_storage(), value.element_size()
+    where = storage.data_ptr(), value.dtype
+    if where not in memories:
+        flat = value.detach().as_strided((storage.nbytes() // size,), (1,), 0)
+        memories[where] = flat.numpy()
+    memory = memories[where]
+    steps = [n * size for n in value.stride()]
+    offset = value.storage_offset() * size
+    return tg.from_numpy(np.ndarray(value.shape, memory.dtype, memory, offset, steps))
 
 
 def ours(value: Any, leaves: list[Any]) -> Any:
@@ -218,40 +243,63 @@ class DifferenceError(Exception):
     """What tapegrad's result has that torch's has not."""
 
 
-def same(what: str, mine: Any, theirs: Any, tolerance: float, values: bool = True) -> None:
-    if (mine is None) != (theirs is None):
-        # An undefined gradient is one of zeros.
-        mine, theirs = (
-            np.zeros_like(numpy_of(theirs if mine is None else mine)) if v is None else v
-            for v in (mine, theirs)
-        )
-    if mine is None:
-        return
-    if not isinstance(theirs, torch.Tensor | np.ndarray):
-        if type(mine) is not type(theirs) and not isinstance(theirs, torch.Size | torch.dtype):
-            raise DifferenceError(
-                f"{what}: {type(mine).__name__}, torch has {type(theirs).__name__}"
+@dataclass(frozen=True)
+class Measure:
+    """How closely a row's results in a dtype must agree."""
+
+    row: str
+    dtype: torch.dtype
+    order: int = 0  # 0: values, 1: gradients, 2: second order
+    uninitialised: bool = False
+
+    def tolerance(self, dtype: np.dtype) -> float:
+        """That of the less precise dtype: the sample's, or the result's."""
+        real = torch.empty(0, dtype=self.dtype).abs().numpy().dtype
+        single = np.dtype(np.float32) in (real, dtype) or dtype == np.complex64
+        found = TOLERANCE[32 if single else 64][self.order]
+        return max(found, 1e-6) if self.spares("digits") else found
+
+    def spares(self, what: str) -> bool:
+        return self.row in TORCH_IS_WRONG and TORCH_IS_WRONG[self.row][0] == what
+
+    def same(self, what: str, mine: Any, theirs: Any) -> None:
+        """Raise `DifferenceError` unless the two agree."""
+        if (mine is None) != (theirs is None):
+            # An undefined gradient is one of zeros.
+            mine, theirs = (
+                np.zeros_like(numpy_of(theirs if mine is None else mine)) if v is None else v
+                for v in (mine, theirs)
             )
-        if isinstance(theirs, torch.dtype):
-            mine, theirs = (str(v).split(".")[-1] for v in (mine, theirs))
-    a, b = numpy_of(mine), numpy_of(theirs)
-    if a.shape != b.shape:
-        raise DifferenceError(f"{what}: shape {a.shape}, torch has {b.shape}")
-    if a.dtype != b.dtype:
-        raise DifferenceError(f"{what}: dtype {a.dtype}, torch has {b.dtype}")
-    if not values or not b.size:
-        return
-    if b.dtype.kind not in "fc":
-        if not np.array_equal(a, b):
-            raise DifferenceError(f"{what}: {a.tolist()}, torch has {b.tolist()}"[:300])
-        return
-    finite = np.abs(b[np.isfinite(b)])
-    scale = max(1.0, finite.max()) if finite.size else 1.0
-    close = np.isclose(a, b, rtol=tolerance, atol=tolerance * scale, equal_nan=True)
-    if not close.all():
-        at = tuple(int(i) for i in np.argwhere(~close)[0])
-        raise DifferenceError(f"{what}: at {at} {a[at]}, torch has {b[at]} ({(~close).sum()} of "
-                         f"{close.size} differ)")  # fmt: skip
+        if mine is None:
+            return
+        if not isinstance(theirs, torch.Tensor | np.ndarray):
+            if type(mine) is not type(theirs) and not isinstance(theirs, torch.Size | torch.dtype):
+                raise DifferenceError(
+                    f"{what}: {type(mine).__name__}, torch has {type(theirs).__name__}"
+                )
+            if isinstance(theirs, torch.dtype):
+                mine, theirs = (str(v).split(".")[-1] for v in (mine, theirs))
+        a, b = numpy_of(mine), numpy_of(theirs)
+        if a.shape != b.shape:
+            raise DifferenceError(f"{what}: shape {a.shape}, torch has {b.shape}")
+        if a.dtype != b.dtype:
+            raise DifferenceError(f"{what}: dtype {a.dtype}, torch has {b.dtype}")
+        if self.uninitialised or not b.size:
+            return
+        if b.dtype.kind not in "fc":
+            if not np.array_equal(a, b):
+                raise DifferenceError(f"{what}: {a.tolist()}, torch has {b.tolist()}"[:300])
+            return
+        finite = np.abs(b[np.isfinite(b)])
+        scale = max(1.0, finite.max()) if finite.size else 1.0
+        tolerance = self.tolerance(b.dtype)
+        close = np.isclose(a, b, rtol=tolerance, atol=tolerance * scale, equal_nan=True)
+        if self.order == 2 and self.spares("nan"):
+            close |= np.isnan(b)
+        if not close.all():
+            at = tuple(int(i) for i in np.argwhere(~close)[0])
+            raise DifferenceError(f"{what}: at {at} {a[at]}, torch has {b[at]} ({(~close).sum()} "
+                                  f"of {close.size} differ)")  # fmt: skip
 
 
 @dataclass
@@ -289,7 +337,8 @@ def run(name: str, dtype: torch.dtype) -> Outcome:
 
 
 def _check(op: OpInfo, dtype: torch.dtype, sample: Any, differentiable: bool) -> None:
-    first, second = TOLERANCE.get(dtype, (0.0, 0.0))
+    row = key(op)
+    values = Measure(row, dtype, 0, op.name in UNINITIALISED)
     call = (sample.input, sample.args, sample.kwargs)
     their_leaves: list[torch.Tensor] = []
     my_leaves: list[Any] = []
@@ -307,40 +356,41 @@ def _check(op: OpInfo, dtype: torch.dtype, sample: Any, differentiable: bool) ->
             out = sample.output_process_fn_grad(out)
         return flat(out)
 
-    theirs = results(op.op, theirs_in)
+    # torch's quick kernels of attention have no second derivative; its plain one has.
+    with sdpa_kernel(SDPBackend.MATH):
+        theirs = results(op.op, theirs_in)
     mine = results(function(op), mine_in)
     if len(mine) != len(theirs):
         raise DifferenceError(f"{len(mine)} results, torch has {len(theirs)}")
-    values = op.name not in UNINITIALISED
     for i, (a, b) in enumerate(zip(mine, theirs, strict=True)):
-        same(f"result {i}", a, b, first, values)
+        values.same(f"result {i}", a, b)
         mine_requires = isinstance(a, tg.Tensor) and a.requires_grad
         if mine_requires != (isinstance(b, torch.Tensor) and b.requires_grad):
             raise DifferenceError(f"result {i}: requires_grad is {mine_requires}")
-    if not differentiable or not their_leaves:
+    if not differentiable or not their_leaves or values.spares("gradient"):
         return
     rng = np.random.default_rng(0)
     wanted = [i for i, b in enumerate(theirs) if isinstance(b, torch.Tensor) and b.requires_grad]
     if not wanted:
         return
-    grads = _gradients("gradient", mine, theirs, wanted, my_leaves, their_leaves, rng, first * 10)
-    if grads is None or not op.supports_gradgrad:
+    once, twice = (Measure(row, dtype, order) for order in (1, 2))
+    grads = _gradients(once, mine, theirs, wanted, my_leaves, their_leaves, rng)
+    if grads is None or not op.supports_gradgrad or twice.spares("second order"):
         return
     mine, theirs = grads
     wanted = [i for i, b in enumerate(theirs) if b is not None and b.requires_grad]
     if wanted:
-        _gradients("second order", mine, theirs, wanted, my_leaves, their_leaves, rng, second)
+        _gradients(twice, mine, theirs, wanted, my_leaves, their_leaves, rng)
 
 
 def _gradients(
-    what: str,
+    measure: Measure,
     mine: list[Any],
     theirs: list[Any],
     wanted: list[int],
     my_leaves: list[Any],
     their_leaves: list[Any],
     rng: np.random.Generator,
-    tolerance: float,
 ) -> tuple[list[Any], list[Any]] | None:
     cotangents = []
     for i in wanted:
@@ -353,18 +403,17 @@ def _gradients(
         create_graph=True, allow_unused=True,
     )  # fmt: skip
     sources = [i for i in wanted if mine[i] is not None and mine[i].requires_grad]
-    if not sources:
-        if all(g is None or not g.any() for g in their_grads):
-            return None
-        raise DifferenceError(f"{what}: nothing requires grad")
-    my_grads = tg.autograd.grad(
-        [mine[i] for i in sources], my_leaves,
-        [tg.from_numpy(cotangents[wanted.index(i)]) for i in sources],
-        create_graph=True, allow_unused=True,
-    )  # fmt: skip
+    my_grads = (None,) * len(my_leaves)  # where torch's derivative of a constant is one of zeros
+    if sources:
+        my_grads = tg.autograd.grad(
+            [mine[i] for i in sources], my_leaves,
+            [tg.from_numpy(cotangents[wanted.index(i)]) for i in sources],
+            create_graph=True, allow_unused=True,
+        )  # fmt: skip
+    what = ("value", "gradient", "second order")[measure.order]
     for i, (a, b) in enumerate(zip(my_grads, their_grads, strict=True)):
-        same(f"{what} {i}", a, b, tolerance)
-    return list(my_grads), list(their_grads)
+        measure.same(f"{what} {i}", a, b)
+    return (list(my_grads), list(their_grads)) if sources else None
 
 
 def errors(name: str) -> Iterator[str]:
@@ -372,16 +421,24 @@ def errors(name: str) -> Iterator[str]:
     op = BY_KEY[name]
     if op.error_inputs_func is None:
         return
-    for number, bad in enumerate(op.error_inputs("cpu")):
+    # torch's call may change its arguments: it gets a copy of the table's.
+    for number, (bad, again) in enumerate(
+        zip(op.error_inputs("cpu"), op.error_inputs("cpu"), strict=True)
+    ):
         sample = bad.sample_input
         call = (sample.input, sample.args, sample.kwargs)
         tensors = [x for x in flat(call) if isinstance(x, torch.Tensor)]
         if any(x.ndim > 64 or x.device.type != "cpu" for x in tensors):
             continue  # more dimensions than NumPy has, or no data
+        if op.name.startswith("__") and not isinstance(sample.input, torch.Tensor):
+            continue  # a number's own method
         try:
             value, args, kwargs = shared(call, {})
         except (AttributeError, TypeError):
             continue  # a dtype that NumPy has not
+        with contextlib.suppress(Exception):
+            op.op(again.sample_input.input, *again.sample_input.args, **again.sample_input.kwargs)
+            continue  # torch itself takes what its table calls bad
         try:
             function(op)(value, *args, **kwargs)
         except bad.error_type:
@@ -395,9 +452,16 @@ def errors(name: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """torch's table warns as it runs."""
-    with warnings.catch_warnings():
+    """Where torch's table may warn, and seeds only the device that there is.
+
+    It seeds before each sample, and for every other kind of device keeps a stack trace, which takes
+    more time than the sample.
+    """
+    devices = (torch.cuda, torch.xpu, torch.mtia)
+    with warnings.catch_warnings(), contextlib.ExitStack() as patches:
         warnings.simplefilter("ignore")
+        for device in devices:
+            patches.enter_context(mock.patch.object(device, "manual_seed_all", int))
         yield
 
 

@@ -221,12 +221,12 @@ def _begin() -> None:
         if _active > 1:
             return
         _before.update(
-            apply=recording.apply, native=Primitive.apply, words=Generator._words, run=engine._run
+            apply=recording.apply, native=Primitive.apply, words=Generator._words, run=engine.run_walk
         )
         recording.apply = _apply
         Primitive.apply = staticmethod(_apply)
         Generator._words = _words  # type: ignore[method-assign]
-        engine._run = _run
+        engine.run_walk = _run
         tape.watchers.append(_watch)
         Tensor._array = property(_read, _write)  # type: ignore[assignment]
 
@@ -240,7 +240,7 @@ def _end() -> None:
             return
         Tensor._array = _slot
         tape.watchers.remove(_watch)
-        engine._run = _before["run"]
+        engine.run_walk = _before["run"]
         Generator._words = _before["words"]  # type: ignore[method-assign]
         recording.apply = _before["apply"]
         Primitive.apply = staticmethod(_before["native"])
@@ -283,11 +283,11 @@ def _words(self: Generator, *args: Any, **kwargs: Any) -> Any:
     return _before["words"](self, *args, **kwargs)
 
 
-def _run(roots: Any, retain_graph: Any, create_graph: bool, *args: Any, **kwargs: Any) -> Any:
-    if not create_graph:
+def _run(roots: Any, retain: bool, wrapping: Any, *args: Any, **kwargs: Any) -> Any:
+    if wrapping is None:
         for trace in _local.traces:
             trace._after_backward = True
-    return _before["run"](roots, retain_graph, create_graph, *args, **kwargs)
+    return _before["run"](roots, retain, wrapping, *args, **kwargs)
 
 
 # -- reads -----------------------------------------------------------------------------------------

@@ -422,10 +422,10 @@ def test_a_tensor_without_fields_is_an_error():
             work()
 
 
-def test_an_array_whose_shape_was_changed_is_an_error():
+def test_an_array_of_another_shape_than_its_spec_is_an_error():
     x = tg.from_numpy(np.ones((2, 3)))
     y = tg.from_numpy(np.ones((2, 3)))
-    y.numpy().shape = (6,)
+    y._array = np.ones(6)
     for work in (lambda: x * y, lambda: y * x):
         with pytest.raises((RuntimeError, ValueError)):
             work()

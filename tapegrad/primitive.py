@@ -165,6 +165,8 @@ class Primitive:
         self.usual = not elementwise and not variadic and outputs == 1 and bool(rules)
         #: Whether its records stand for one of several outputs of another record.
         self.is_output = name == "output"
+        if self.inputs is not INPUTS:
+            self.bound  # noqa: B018 - a user's mistake is told at once, and leaves nothing behind
         self.code = len(primitives)
         primitives.append(self)
 

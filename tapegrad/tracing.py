@@ -221,7 +221,10 @@ def _begin() -> None:
         if _active > 1:
             return
         _before.update(
-            apply=recording.apply, native=Primitive.apply, words=Generator._words, run=engine.run_walk
+            apply=recording.apply,
+            native=Primitive.apply,
+            words=Generator._words,
+            run=engine.run_walk,
         )
         recording.apply = _apply
         Primitive.apply = staticmethod(_apply)

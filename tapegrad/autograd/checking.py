@@ -245,9 +245,9 @@ class Check:
         def of_part(x: Tensor) -> tuple[Any, ...]:
             arguments = list(fixed)
             if part is IMAGINARY:
-                arguments[index] = wrap(leaf._array.real + 0j) + x * 1j
+                arguments[index] = wrap(np.asarray(leaf._array.real + 0j)) + x * 1j
             elif part is REAL:
-                arguments[index] = x + wrap(1j * leaf._array.imag)
+                arguments[index] = x + wrap(np.asarray(1j * leaf._array.imag))
             else:
                 arguments[index] = x
             return as_tuple(self.func(*arguments))

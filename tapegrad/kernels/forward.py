@@ -117,16 +117,19 @@ def is_short(shared: Any, spec: Any, array: Any, descr: Any) -> Any:
 
     The spec knows its size; but nobody may have an array's shape changed under a loop.
     """
-    n = types.int64(1)
-    for i in range(load32(array + NDIM)):
-        n *= load64(load64(array + DIMENSIONS) + 8 * i)
-    itemsize = types.int64(4 if descr == shared[DESCR_32] else 8)
-    return (
-        load64(spec + shared[SHORT_SLOT]) == shared[TRUE]
+    short = (
+        load64(array + TYPE) == shared[NDARRAY]
+        and load64(spec + shared[SHORT_SLOT]) == shared[TRUE]
         and load64(array + DESCR) == descr
         and (descr == shared[DESCR_32] or descr == shared[DESCR_64])
-        and n * itemsize == as_int(load64(spec + shared[NBYTES_SLOT]))
     )
+    if short:
+        n = types.int64(1)
+        for i in range(load32(array + NDIM)):
+            n *= load64(load64(array + DIMENSIONS) + 8 * i)
+        itemsize = types.int64(4 if descr == shared[DESCR_32] else 8)
+        short = n * itemsize == as_int(load64(spec + shared[NBYTES_SLOT]))
+    return short
 
 
 def _forward(operator: int, self: int, args: int, count: int, names: int) -> int:

@@ -224,8 +224,8 @@ def alone():
     gc.collect()
     tape.sweep(full=True)
     yield
-    switch.watched = False
-    switch.plain = True
+    while switch.watchers:
+        unwatch()
 
 
 def test_stats():

@@ -74,6 +74,7 @@ from tapegrad.kernels.native import (
     pointer_to,
     store64,
     thread_identity,
+    tuple_get,
     tuple_new,
     tuple_set,
     tuple_size,
@@ -115,7 +116,7 @@ OPERATOR_FIELDS = 19
 def is_short(shared: Any, spec: Any, array: Any, descr: Any) -> Any:
     """Whether an operand is one of these loops: real, not large, an array as its spec says.
 
-    The spec knows its size; but nobody may have an array's shape changed under a loop.
+    The spec knows its shape; but nobody may have an array's shape changed under a loop.
     """
     short = (
         load64(array + TYPE) == shared[NDARRAY]
@@ -124,11 +125,12 @@ def is_short(shared: Any, spec: Any, array: Any, descr: Any) -> Any:
         and (descr == shared[DESCR_32] or descr == shared[DESCR_64])
     )
     if short:
-        n = types.int64(1)
-        for i in range(load32(array + NDIM)):
-            n *= load64(load64(array + DIMENSIONS) + 8 * i)
-        itemsize = types.int64(4 if descr == shared[DESCR_32] else 8)
-        short = n * itemsize == as_int(load64(spec + shared[NBYTES_SLOT]))
+        shape = load64(spec + shared[SHAPE_SLOT])
+        ndim = load32(array + NDIM)
+        short = tuple_size(shape) == ndim
+        for i in range(ndim if short else 0):
+            n = load64(load64(array + DIMENSIONS) + 8 * i)
+            short = short and as_int(tuple_get(shape, i)) == n
     return short
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from tapegrad import replay as replay_module
 from tapegrad.autograd import backward, grad
-from tapegrad.modes import no_grad, switch
+from tapegrad.modes import no_grad, switch, unwatch
 from tapegrad.tape import RELEASED, tape
 from tapegrad.tensor import from_array
 

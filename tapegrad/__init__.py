@@ -27,7 +27,6 @@ from tapegrad import (
     creation,
     cuda,
     dtypes,
-    func,
     layouts,
     legacy,
     methods,
@@ -50,7 +49,6 @@ from tapegrad.dtypes import (
     promote_types,
     set_default_dtype,
 )
-from tapegrad.func import vmap
 from tapegrad.layouts import layout, memory_format
 from tapegrad.modes import (
     enable_grad,
@@ -71,7 +69,8 @@ __version__ = "0.1.0"
 
 #: What not every program needs, and the module that has it if it is no module.
 _ON_DEMAND = {
-    "optim": "", "sparse": "", "testing": "", "load": "serialization", "save": "serialization",
+    "func": "", "optim": "", "sparse": "", "testing": "",
+    "load": "serialization", "save": "serialization", "vmap": "func",
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 
 import numpy as np
@@ -325,6 +326,7 @@ def test_preaccumulate():
     with tg.Tape(replayable=False) as tape:
         outs = chain(a, w)
     tape.preaccumulate([a, w], outs)
+    gc.collect()
     tg.tape.sweep(full=True)
     assert tape.stats().by_operator == {"preaccumulated": 2}
     found = tg.autograd.grad(sum(y.sum() for y in outs), [x, w])

@@ -70,7 +70,7 @@ __version__ = "0.1.0"
 #: What not every program needs, and the module that has it if it is no module.
 _ON_DEMAND = {
     "func": "", "optim": "", "sparse": "", "testing": "",
-    "load": "serialization", "save": "serialization", "vmap": "func",
+    "Tape": "tapes", "load": "serialization", "save": "serialization", "vmap": "func",
 }  # fmt: skip
 
 
@@ -164,7 +164,6 @@ _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"tapegrad\."
 # finds.
 from tapegrad.extending import primitive  # noqa: E402
 from tapegrad.tape import tape  # noqa: E402
-from tapegrad.tapes import Tape  # noqa: E402
 
 __all__ = [
     "Size", "Tape", "Tensor", "autograd", "can_cast", "cuda", "device", "dtype", "e", "enable_grad",

@@ -18,6 +18,7 @@ from tapegrad.autograd import backward
 from tapegrad.primitive import elementwise, primitives, structural
 from tapegrad.recording import apply
 from tapegrad.replay import contribution
+from tapegrad.tape import tape
 from tapegrad.tensor import from_array
 from tests.domains import differentiable, inputs_of
 
@@ -525,3 +526,15 @@ def test_the_tables_of_specs_grow_by_doubling():
     used = code.refresh().of_specs.size
     assert sum(tables.of_specs.size for tables in code._retired) <= 2 * used
     assert len(code._retired) < 20
+
+
+@native_only
+def test_a_walk_that_is_kept_for_another_replay_holds_nothing_of_the_last():
+    x = tapegrad.tensor([1.0, 2.0], requires_grad=True)
+    tape.sweep(full=True)
+    before = tape.next_serial()
+    # Without a kernel for cumsum Python takes part.
+    (x * 2).cumsum(0).backward(tapegrad.ones(2))
+    assert x.grad.tolist() == [4, 2]
+    tape.sweep(full=True)
+    assert not [record for record in tape.records if record[0] > before]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 
 import numpy as np
@@ -326,9 +325,8 @@ def test_preaccumulate():
     with tg.Tape(replayable=False) as tape:
         outs = chain(a, w)
     tape.preaccumulate([a, w], outs)
-    gc.collect()
     tg.tape.sweep(full=True)
-    assert tape.stats().by_operator["preaccumulated"] == 2
+    assert tape.stats().by_operator == {"preaccumulated": 2}
     found = tg.autograd.grad(sum(y.sum() for y in outs), [x, w])
     for p, q in zip(found, expected, strict=True):
         np.testing.assert_allclose(p._array, q._array)

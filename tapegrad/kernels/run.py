@@ -236,7 +236,6 @@ class _NativeWalk:
         """Let the replay's steps in Python reach the loop's adjoints."""
         replay = self.replay
         self._attached = True
-        self.python_add = replay.add
         replay.add = self.add  # type: ignore[method-assign]
         replay.mark = self._mark  # type: ignore[method-assign,assignment]
 
@@ -396,7 +395,7 @@ class _NativeWalk:
             if row[leaves.PLACE] == 0:
                 # From now on Python meets the leaves first: it may have a share already.
                 self.state[loop.SHARED] = 0
-                self.python_add(place, share, fresh)
+                type(replay).add(replay, place, share, fresh)
             elif row[leaves.BUFFER] != leaves.DEAD:
                 address = int(row[leaves.ARRAY])
                 buffer = _object_at(address) if address else self.buffers[place]
@@ -415,7 +414,7 @@ class _NativeWalk:
             buffer = _view(address, spec)
             added(buffer, share, buffer)
         elif place in replay.adjoints or share.dtype != spec.dtype or _dtype_code(spec) < 0:
-            self.python_add(place, share, fresh)
+            type(replay).add(replay, place, share, fresh)
         else:
             address = _malloc(max(spec.nbytes, 8))
             if not address:

@@ -15,20 +15,16 @@ from tapegrad.kernels.cache import source_cache
 from tapegrad.kernels.layout import (
     ARRAY_SLOT,
     AS_ARRAY,
-    BYTES,
     CODE_SLOT,
     DIFFERENTIABLE_SLOT,
     FLOATING_POINT_ERROR,
     FORWARD_SLOT,
-    LIMIT,
     MARK_VIEW,
     NBYTES_SLOT,
     NDARRAY,
     NONE,
     NUMBER_SLOT,
-    PAUSED,
     PLACE_SLOT,
-    PLAIN,
     PLAN,
     PLANS_SLOT,
     PRIMITIVE,
@@ -40,7 +36,6 @@ from tapegrad.kernels.layout import (
     SPEC_OF,
     SPEC_SLOT,
     SPECS,
-    SWEEP,
     TENSOR,
     TRUE,
     TUPLE,
@@ -69,7 +64,6 @@ from tapegrad.kernels.native import (
     next_of,
     pointer_to,
     store64,
-    thread_identity,
     tuple_get,
     tuple_new,
     tuple_set,
@@ -77,9 +71,7 @@ from tapegrad.kernels.native import (
     untrack,
     vector,
 )
-from tapegrad.kernels.views import is_settled
-from tapegrad.spec import SMALL_BYTES
-from tapegrad.tape import SWEEP_BYTES
+from tapegrad.kernels.steps import OTHERWISE, RECORDING, is_settled, mode_of, sweep_if_due
 
 __all__ = ["compile_apply"]
 
@@ -97,13 +89,8 @@ def _apply(fields: int, self: int, args: int, count: int, names: int) -> int:
     shared = carray(pointer_to(op[SHARED], one), SHARED_FIELDS)
     none = shared[NONE]
     true = shared[TRUE]
-    ready = (count == 2 or count == 3) and names == 0
-    recording = load64(shared[PLAIN]) == true
-    if not recording:
-        paused = load64(shared[PAUSED])
-        ready = ready and paused != none
-        recording = ready and as_int(paused) != thread_identity()
-    if not ready:
+    mode = mode_of(shared)
+    if (count != 2 and count != 3) or names != 0 or mode == OTHERWISE:
         return call_object(op[FALLBACK], args, count, names)
     primitive = load64(args)
     inputs = load64(args + 8)
@@ -186,21 +173,15 @@ def _apply(fields: int, self: int, args: int, count: int, names: int) -> int:
     store64(out + shared[PLACE_SLOT], held(none))
 
     done = True
-    if recording and mask != 0 and load64(spec + shared[DIFFERENTIABLE_SLOT]) == true:
+    if mode == RECORDING and mask != 0 and load64(spec + shared[DIFFERENTIABLE_SLOT]) == true:
         plan = _plan(shared, primitive, mask, stack)
         done = plan != 0
         if done and plan != none:
             nbytes += as_int(load64(spec + shared[NBYTES_SLOT]))
             done = _record(shared, primitive, plan, arrays, places, specs, out, stack)
-            if nbytes > SMALL_BYTES:
-                shared[BYTES] += nbytes
             if done:
                 serial = as_int(load64(out + shared[PLACE_SLOT]))
-                if serial > as_int(load64(shared[LIMIT])) or shared[BYTES] > SWEEP_BYTES:
-                    shared[BYTES] = 0
-                    swept = call_object(shared[SWEEP], 0, 0, 0)
-                    decref(swept)
-                    done = swept != 0
+                done = sweep_if_due(shared, serial, nbytes)
         decref(plan)
     decref(arrays)
     decref(places)

@@ -110,7 +110,7 @@ def fingerprint(function: Any) -> bytes:
 
 def source_cache(name: str, function: Any) -> KernelCache:
     """The cache of a function that is written over addresses, with the modules that it may use."""
-    used = ("native", "layout", "leaves", "spreading", "views")
+    used = ("native", "layout", "leaves", "spreading", "steps")
     names = (function.__module__, *(f"tapegrad.kernels.{n}" for n in used))
     source = "".join(inspect.getsource(importlib.import_module(n)) for n in names)
     return KernelCache(name, hashlib.sha256(source.encode()).digest(), fingerprint(function))

@@ -20,7 +20,6 @@ from tapegrad.kernels.cache import source_cache
 from tapegrad.kernels.layout import (
     ARRAY_SLOT,
     AS_BOOL_SLOT,
-    BYTES,
     CONSTANTS_SLOT,
     DESCR_32,
     DESCR_64,
@@ -28,22 +27,18 @@ from tapegrad.kernels.layout import (
     DETACHED_SLOT,
     FLOAT,
     INT,
-    LIMIT,
     NBYTES_SLOT,
     NDARRAY,
     NEW_ARRAY,
     NONE,
     NUMBER_SLOT,
-    PAUSED,
     PLACE_SLOT,
-    PLAIN,
     RECORDS,
     SERIALS,
     SHAPE_SLOT,
     SHARED_FIELDS,
     SHORT_SLOT,
     SPEC_SLOT,
-    SWEEP,
     TENSOR,
     TRUE,
     ZERO,
@@ -73,7 +68,6 @@ from tapegrad.kernels.native import (
     next_of,
     pointer_to,
     store64,
-    thread_identity,
     tuple_get,
     tuple_new,
     tuple_set,
@@ -81,9 +75,8 @@ from tapegrad.kernels.native import (
     untrack,
 )
 from tapegrad.kernels.spreading import FULL, ONE, OTHER, form_of, split_rows, steps_of
-from tapegrad.kernels.views import is_settled
+from tapegrad.kernels.steps import OTHERWISE, RECORDING, is_settled, mode_of, sweep_if_due
 from tapegrad.spec import CONSTANTS, SMALL_BYTES
-from tapegrad.tape import SWEEP_BYTES
 
 __all__ = ["compile_forward"]
 
@@ -147,12 +140,8 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
     x = y = x_array = y_array = spec = descr = types.int64(0)
     x_place = y_place = none
     own = 1 if self != 0 else 0
-    ready = count + own == arity and names == 0
-    recording = load64(shared[PLAIN]) == shared[TRUE]
-    if not recording:
-        paused = load64(shared[PAUSED])
-        ready = ready and paused != none
-        recording = ready and as_int(paused) != thread_identity()
+    mode = mode_of(shared)
+    ready = count + own == arity and names == 0 and mode != OTHERWISE
     if ready:
         x = self if self != 0 else load64(args)
         ready = load64(x + TYPE) == shared[TENSOR]
@@ -272,8 +261,8 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
                 call_ufunc_loop(loop, closure, inner, both, (x_step, y_step, out_size))
         out = new_object(shared[TENSOR], 0)
     record = serial = mixed = types.int64(0)
-    for_x = recording and x_place != none
-    for_y = recording and y_place != none
+    for_x = mode == RECORDING and x_place != none
+    for_y = mode == RECORDING and y_place != none
     recorded = out != 0 and (for_x or for_y)
     if recorded:
         record = tuple_new(5 + 2 * arity)
@@ -326,18 +315,12 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
     decref(y_array)
     decref(x_place)
     decref(y_place)
-    if appended != 0:
+    nbytes = n * itemsize
+    if nbytes > SMALL_BYTES:
+        nbytes *= arity + 1  # small arrays don't count, as in the short paths
+    if appended != 0 or not sweep_if_due(shared, number_of, nbytes):
         decref(out)
         return 0
-    if n * itemsize > SMALL_BYTES:
-        shared[BYTES] += (arity + 1) * n * itemsize
-    if number_of > as_int(load64(shared[LIMIT])) or shared[BYTES] > SWEEP_BYTES:
-        shared[BYTES] = 0
-        swept = call_object(shared[SWEEP], 0, 0, 0)
-        if swept == 0:
-            decref(out)
-            return 0
-        decref(swept)
     return out
 
 

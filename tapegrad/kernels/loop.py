@@ -34,10 +34,8 @@ from tapegrad.kernels.leaves import (
 from tapegrad.kernels.native import (
     C_CONTIGUOUS,
     DATA,
-    DIMENSIONS,
     FLAGS,
     NDIM,
-    STRIDES,
     allocate,
     as_int,
     call,
@@ -54,7 +52,7 @@ from tapegrad.kernels.native import (
     tuple_set,
     tuple_size,
 )
-from tapegrad.kernels.spreading import COLUMN, FULL, ONE, OTHER, ROW, form_of, sum_into
+from tapegrad.kernels.spreading import COLUMN, FULL, ONE, OTHER, ROW, form_of, steps_of, sum_into
 
 __all__ = ["compile_loop"]
 
@@ -271,34 +269,14 @@ def _loop(state_address: int) -> int:
             saved = tuple_get(record, 4 + arity + j)
             if saved == none:
                 continue
+            if load32(saved + NDIM) > 1 and load32(saved + FLAGS) & C_CONTIGUOUS == 0:
+                ready = False
+                break
             data = load64(saved + DATA)
-            ndim = load32(saved + NDIM)
-            strides = load64(saved + STRIDES)
-            stride = types.int64(0)
-            if ndim == 1:
-                stride = load64(strides)
-            elif ndim > 1:
-                if load32(saved + FLAGS) & C_CONTIGUOUS == 0:
-                    ready = False
-                    break
-                # Of dimensions of size 1 NumPy keeps any stride.
-                sizes = load64(saved + DIMENSIONS)
-                last = ndim - 1
-                while last > 0 and load64(sizes + 8 * last) == 1:
-                    last -= 1
-                stride = load64(strides + 8 * last)
-            elif n == 1:
-                stride = itemsize
             form = types.int64(FULL)
             if j < arity:
                 form = form_0 if j == 0 else form_1 if j == 1 else form_2
-            step = inner * stride
-            if form in (ROW, ONE):
-                step = types.int64(0)
-            elif form == COLUMN:
-                step = stride
-            if form in (COLUMN, ONE):
-                stride = types.int64(0)
+            step, stride = steps_of(saved, form, inner, itemsize if n == 1 else 0)
             if j == arity:
                 data_out, stride_out, next_out = data, stride, step
             elif j == 0:
@@ -327,20 +305,20 @@ def _loop(state_address: int) -> int:
             else:
                 leaf = leaves[COLUMNS * (-2 - target) : COLUMNS * (-1 - target)]
                 buffer = leaf[BUFFER]
-                if buffer == DEAD:
-                    continue
                 if leaf[FILLED] == 0:
                     leaf[FILLED] = 1
                     add = types.int64(0)
             if structural != 0:
-                call_structural(
-                    kernels[row + 2 * i], (record, out_bar, n, buffer, m, add, state[TOOLS])
-                )
+                arguments = (record, out_bar, n, buffer, m, add, state[TOOLS])
+                if call_structural(kernels[row + 2 * i], arguments) == 0:
+                    return NO_MEMORY
                 state[BUDGET] -= m
             else:
                 form = form_0 if i == 0 else form_1 if i == 1 else form_2
                 summed = form in (COLUMN, ONE)
                 to = allocate(max(n * itemsize, 8)) if summed else buffer
+                if to == 0:
+                    return NO_MEMORY
                 for k in range(rows):
                     to_row = to if form == ROW else to + k * inner * itemsize
                     adds = types.int64(0)

@@ -112,19 +112,27 @@ def split_rows(array: Any, form: Any, rows: Any) -> Any:
 
 
 @register_jitable
-def steps_of(array: Any, form: Any, inner: Any, itemsize: Any) -> Any:
-    """The bytes from row to row of an operand, and from element to element."""
+def steps_of(array: Any, form: Any, inner: Any, alone: Any) -> Any:
+    """The bytes from row to row of an operand, and from element to element.
+
+    ``alone`` is the latter of an array without dimensions.
+    """
     ndim = load32(array + NDIM)
     strides = load64(array + STRIDES)
-    step = itemsize
-    if ndim == 1:
-        step = load64(strides)
+    step = types.int64(alone)
+    if ndim > 0:
+        # Of dimensions of size 1 NumPy keeps any stride.
+        sizes = load64(array + DIMENSIONS)
+        last = ndim - 1
+        while last > 0 and load64(sizes + 8 * last) == 1:
+            last -= 1
+        step = load64(strides + 8 * last)
     row = inner * step
     if ndim == 2 and load32(array + FLAGS) & C_CONTIGUOUS == 0:
         row = load64(strides)
         step = load64(strides + 8)
     if form == COLUMN:
-        row = itemsize
+        row = step
         step = types.int64(0)
     elif form == ROW:
         row = types.int64(0)

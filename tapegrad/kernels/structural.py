@@ -3,7 +3,8 @@
 A kernel has the name of the rule that it stands beside. It gets the record, the adjoint of the
 result and its number of elements n, the buffer of the input's adjoint and its number of elements
 m, and the addresses of NumPy's inner loops (`TOOLS`), and stores or adds the input's share. Called
-without a buffer (0) it says whether it can. A test holds each to its rule.
+without a buffer (0) it says whether it can; with one it gives 0 only if there is no memory. A test
+holds each to its rule.
 """
 
 from __future__ import annotations
@@ -144,8 +145,11 @@ def bce_logits_x(
 def product(
     zero: Any, tools: Any, to: Any, add: Any, sizes: Any, x: Any, x_strides: Any, y: Any,
     y_strides: Any,
-) -> None:  # fmt: skip
-    """NumPy's matrix product of x (rows, inner) and y (inner, columns), stored or added."""
+) -> Any:  # fmt: skip
+    """NumPy's matrix product of x (rows, inner) and y (inner, columns), stored or added.
+
+    Returns 1, or 0 if there is no memory.
+    """
     loops = carray(pointer_to(tools, types.int64(1)), TOOL_FIELDS)
     itemsize = types.int64(size_of(zero))
     first = 0 if itemsize == 4 else 2
@@ -154,44 +158,48 @@ def product(
     out = to
     if add:
         out = allocate(rows * columns * itemsize)
-    call_gufunc_loop(
-        loops[first],
-        loops[first + 1],
-        (types.int64(1), rows, inner, columns),
-        (x, y, out),
-        (outer, outer, outer, x_strides[0], x_strides[1], y_strides[0], y_strides[1],
-         columns * itemsize, itemsize),
-    )  # fmt: skip
-    if add:
+    if out != 0:
+        call_gufunc_loop(
+            loops[first],
+            loops[first + 1],
+            (types.int64(1), rows, inner, columns),
+            (x, y, out),
+            (outer, outer, outer, x_strides[0], x_strides[1], y_strides[0], y_strides[1],
+             columns * itemsize, itemsize),
+        )  # fmt: skip
+    if add and out != 0:
         share = carray(pointer_to(out, zero), rows * columns)
         gathered = carray(pointer_to(to, zero), rows * columns)
         for i in range(rows * columns):
             gathered[i] += share[i]
         release(out)
+    return 1 if out != 0 else 0
 
 
 def mm_x(
     zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
 ) -> Any:
     # x_bar (rows, inner) = out_bar (rows, columns) @ y.T
+    done = 1
     if x_bar != 0:
         y = tuple_get(record, 7)
         shape, strides = load64(y + DIMENSIONS), load64(y + STRIDES)
         inner, columns = load64(shape), load64(shape + 8)
         itemsize = types.int64(size_of(zero))
         if m > 0:
-            product(
+            done = product(
                 zero, tools, x_bar, add, (m // inner, columns, inner),
                 out_bar, (columns * itemsize, itemsize),
                 load64(y + DATA), (load64(strides + 8), load64(strides)),
             )  # fmt: skip
-    return 1
+    return done
 
 
 def mm_y(
     zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
 ) -> Any:
     # y_bar (inner, columns) = x.T @ out_bar (rows, columns)
+    done = 1
     if x_bar != 0:
         x = tuple_get(record, 6)
         shape, strides = load64(x + DIMENSIONS), load64(x + STRIDES)
@@ -199,12 +207,12 @@ def mm_y(
         itemsize = types.int64(size_of(zero))
         if m > 0:
             columns = m // inner
-            product(
+            done = product(
                 zero, tools, x_bar, add, (inner, rows, columns),
                 load64(x + DATA), (load64(strides + 8), load64(strides)),
                 out_bar, (columns * itemsize, itemsize),
             )  # fmt: skip
-    return 1
+    return done
 
 
 def basic_x(

@@ -34,7 +34,6 @@ __all__ = ["apply", "elementwise_apply", "mark_view", "quietly", "record"]
 
 new = Tensor.__new__
 ndarray = np.ndarray
-_append = tape.records.append
 _next_serial = tape.next_serial
 
 

@@ -107,9 +107,8 @@ def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     return applied(elu_, input, inplace, float(alpha))
 
 
-SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805
-SELU_BOTH = 1.7580993408473766  # the product of the two
+SELU_BOTH = 1.7580993408473766  # times alpha, 1.6732632423543772
 
 
 def selu_forward(x):

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from tapegrad import dtypes
+from tapegrad.dtypes import TYPE_NAMES
 from tapegrad.factory import check_options, integer, leaf, numpy_dtype
 from tapegrad.fromdata import number_of, overflow_message, quiet, quiet_cast
 from tapegrad.random import affine, fma, names
-from tapegrad.rules.arguments import DTYPE_NAMES, write_out
+from tapegrad.rules.arguments import write_out
 from tapegrad.tensor import Tensor
 
 __all__ = ["arange", "eye", "linspace", "logspace", "range", "tril_indices", "triu_indices"]
@@ -48,8 +49,8 @@ def arange(
     if out is not None:
         if dtype not in (None, out.dtype):
             raise RuntimeError(
-                f"dtype {DTYPE_NAMES[dtype.name]} does not match dtype of out parameter "
-                f"({DTYPE_NAMES[out.dtype.name]})"
+                f"dtype {TYPE_NAMES[dtype.name]} does not match dtype of out parameter "
+                f"({TYPE_NAMES[out.dtype.name]})"
             )
         write_out("arange", out, arange(start, end, step, dtype=out.dtype), [])
         return out

@@ -12,9 +12,6 @@ import numpy as np
 
 from tapegrad.dtypes import TYPE_NAMES
 
-#: The same, under the name that it has among rules.
-DTYPE_NAMES = TYPE_NAMES
-
 #: Names that torch takes as well, as NumPy has them.
 NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input"}
 
@@ -136,7 +133,7 @@ def check_tensor(function: str, value: Any, name: str = "input", position: int =
 
 def dtype_name(input: Any) -> str:
     """torch's name of a Tensor's dtype in messages, such as "Long"."""
-    return DTYPE_NAMES[input._spec.dtype.name]
+    return TYPE_NAMES[input._spec.dtype.name]
 
 
 def refuse(input: Any, kinds: str, message: str, error: type[Exception] = RuntimeError) -> None:

@@ -8,21 +8,11 @@ from typing import Any
 import numpy as np
 
 from tapegrad.primitive import public, structural
+from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.linalg import linear
 from tapegrad.rules.losses import NN, reduction_of
 from tapegrad.rules.reductions import sum
 from tapegrad.rules.softmax import log_softmax
-
-#: torch's names of dtypes in its messages.
-NAMES = {
-    "float32": "Float",
-    "float64": "Double",
-    "float16": "Half",
-    "int32": "Int",
-    "int16": "Short",
-    "int8": "Char",
-    "bool": "Bool",
-}
 
 
 def nll_forward(x, index, scale, reduction):
@@ -90,8 +80,7 @@ def nll_loss(
         raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
     if target._spec.dtype.char not in "lqB":
         raise RuntimeError(
-            "expected target dtype to be Long or Byte, but got "
-            + NAMES.get(target._spec.dtype.name, target._spec.dtype.name)
+            f"expected target dtype to be Long or Byte, but got {dtype_name(target)}"
         )
     if len(shape) > 2 and sizes[1:] != shape[2:]:
         wanted = [shape[0], *shape[2:]]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.primitive import public, structural, wrap_axis
+from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.arithmetic import mul
 from tapegrad.rules.linalg import conjugate, fitted
 
@@ -135,14 +136,9 @@ def einsum(equation: Any, *operands: Any) -> Any:
         return (permuted_ if set(term) == set(result) else summed_)(*operands, full)
     for x in operands[1:]:
         if x._spec.dtype != operands[0]._spec.dtype:
-            names = [_dtype_name(operands[0]), _dtype_name(x)]
+            names = [dtype_name(operands[0]), dtype_name(x)]
             raise RuntimeError(f"expected scalar type {names[0]} but found {names[1]}")
     return einsum_(*operands, full)
-
-
-def _dtype_name(x: Any) -> str:
-    names = {"float32": "Float", "float64": "Double", "int64": "Long", "int32": "Int"}
-    return names.get(x._spec.dtype.name, x._spec.dtype.name)
 
 
 def _from_lists(items: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:

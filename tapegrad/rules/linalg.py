@@ -13,6 +13,7 @@ import numpy as np
 from tapegrad.broadcast import sum_to_shape
 from tapegrad.dtypes import from_numpy
 from tapegrad.primitive import Primitive, public, structural
+from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.arithmetic import add_, mul
 
 
@@ -153,14 +154,6 @@ def _c_name(x: Any) -> str:
     return names.get(x._spec.dtype.name, x._spec.dtype.name)
 
 
-def _scalar_name(x: Any) -> str:
-    """torch's name of the dtype in other messages."""
-    names = {"float32": "Float", "float64": "Double", "float16": "Half", "int64": "Long",
-             "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool",
-             "complex64": "ComplexFloat", "complex128": "ComplexDouble"}  # fmt: skip
-    return names[x._spec.dtype.name]
-
-
 def _check_dtypes(x: Any, y: Any, names: str = "m1 and m2") -> None:
     if x._spec.dtype is y._spec.dtype or x._spec.dtype == y._spec.dtype:
         return
@@ -168,15 +161,15 @@ def _check_dtypes(x: Any, y: Any, names: str = "m1 and m2") -> None:
     if n == 1 and m == 1:
         raise RuntimeError(
             "dot : expected both vectors to have same dtype, but found "
-            f"{_scalar_name(x)} and {_scalar_name(y)}"
+            f"{dtype_name(x)} and {dtype_name(y)}"
         )
     if n == 2 and m == 1:
-        mat, vec = _scalar_name(x), _scalar_name(y)
+        mat, vec = dtype_name(x), dtype_name(y)
         raise RuntimeError(
             f"addmv input tensors must have the same dtype, but got {vec}, {mat}, and {vec}"
         )
     if n > 2 and m > 2:
-        raise RuntimeError(f"expected scalar type {_scalar_name(x)} but found {_scalar_name(y)}")
+        raise RuntimeError(f"expected scalar type {dtype_name(x)} but found {dtype_name(y)}")
     raise RuntimeError(
         f"expected {names} to have the same dtype, but got: {_c_name(x)} != {_c_name(y)}"
     )
@@ -365,7 +358,7 @@ def _added(primitive: Any, input: Any, x: Any, y: Any, beta: Any, alpha: Any) ->
         raise size_error(a, b)
     _check_dtypes(x, y, "mat1 and mat2")
     if input._spec.dtype != y._spec.dtype:
-        names = f"{_scalar_name(input)} and {_scalar_name(y)}"
+        names = f"{dtype_name(input)} and {dtype_name(y)}"
         raise RuntimeError(f"self and mat2 must have the same dtype, but got {names}")
     shape = a[:-1] + b[len(a) - 1 :]
     for k in range(1, len(sizes) + 1):
@@ -501,7 +494,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     if sizes != b[:1] or bias._spec.dtype != weight._spec.dtype:
         shape = (*a[:-1], b[0])
         if bias._spec.dtype != weight._spec.dtype:
-            names = f"{_scalar_name(bias)} and {_scalar_name(weight)}"
+            names = f"{dtype_name(bias)} and {dtype_name(weight)}"
             raise RuntimeError(f"self and mat2 must have the same dtype, but got {names}")
         return _bias_of_another_shape(input, weight, bias, shape)
     return (linear_ if input.ndim == 2 else linear_view)(input, weight, bias)

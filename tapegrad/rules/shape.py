@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from tapegrad.broadcast import expand as expand_
+from tapegrad.dtypes import TYPE_NAMES
 from tapegrad.primitive import BatchedAccess, Primitive, public, reduced_axes, structural, wrap_axis
-from tapegrad.rules.arguments import DTYPE_NAMES, dtype_name, sizes_of, with_numpy_names
+from tapegrad.rules.arguments import dtype_name, sizes_of, with_numpy_names
 from tapegrad.size import Size
 
 # -- reshape ---------------------------------------------------------------------------------------
@@ -122,7 +123,7 @@ def view(input: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Any:
 
 def _in_dtype(input: Any, dtype: Any) -> Any:
     old, new = input._spec.dtype.itemsize, dtype.itemsize
-    name = DTYPE_NAMES[dtype.name]
+    name = TYPE_NAMES[dtype.name]
     if old != new and not input.ndim:
         raise RuntimeError(
             f"self.dim() cannot be 0 to view {dtype_name(input)} as {name} (different "

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.dtypes import TYPE_NAMES
 from tapegrad.primitive import Primitive, public, structural, wrap_axis
-from tapegrad.rules.arguments import DTYPE_NAMES, sizes_of, with_numpy_names
+from tapegrad.rules.arguments import sizes_of, with_numpy_names
 from tapegrad.rules.indexing import basic_x, getitem_one, slice_
 
 
@@ -175,7 +176,7 @@ def _numbers(tensor: Any) -> Any:
     if tensor._spec.dtype.char not in "lq":
         raise RuntimeError(
             "tensor_split expected tensor_indices_or_sections to have dtype of long, but got "
-            + DTYPE_NAMES[tensor._spec.dtype.name]
+            + TYPE_NAMES[tensor._spec.dtype.name]
         )
     if tensor.ndim > 1:
         raise RuntimeError(

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.dtypes import TYPE_NAMES
 from tapegrad.primitive import Primitive, public, reduced_axes, select, structural
-from tapegrad.rules.arguments import DTYPE_NAMES, dtype_name, with_numpy_names
+from tapegrad.rules.arguments import dtype_name, with_numpy_names
 from tapegrad.rules.reductions import count_of, kept, mean_, mean_forward, mean_x
 
 # -- variance --------------------------------------------------------------------------------------
@@ -239,7 +240,7 @@ def vector_norm_of(input: Any, p: float, dim: Any, keepdim: bool, dtype: Any = N
             raise RuntimeError(
                 f"linalg.vector_norm: the dtype of the input ({dtype_name(input)}) should be "
                 "convertible without narrowing to the specified dtype "
-                f"({DTYPE_NAMES[wide.name]})"
+                f"({TYPE_NAMES[wide.name]})"
             )
         input = input.to(dtype)
     axes = reduced_axes(dim, input._spec.ndim)

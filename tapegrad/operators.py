@@ -152,9 +152,9 @@ def _install_dunders() -> None:
 
 def _install_native() -> None:
     """Let machine code stand for every short path, and for `apply`, wherever they are called."""
+    from tapegrad.kernels.compiled import compiled
     from tapegrad.kernels.methods import NativeOperators
     from tapegrad.kernels.native import keep_forever
-    from tapegrad.kernels.run import compiled
 
     native_operators = NativeOperators(Tensor, compiled().share(Tensor, View, mark_view))
     keep_forever(native_operators)

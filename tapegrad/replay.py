@@ -69,7 +69,8 @@ def load_native() -> bool:
     if native.loaded is None:
         native.loaded = False
         if os.environ.get("NUMBA_DISABLE_JIT", "0") == "0":
-            from tapegrad.kernels.run import available, walk_natively
+            from tapegrad.kernels.compiled import available
+            from tapegrad.kernels.run import walk_natively
 
             native.loaded = available()
             if native.loaded:

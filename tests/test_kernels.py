@@ -375,7 +375,7 @@ def test_every_structural_kernel_is_tested():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", STRUCTURAL)
 def test_structural_kernel_is_the_rule(name, dtype, reduction):
-    from tapegrad.kernels.run import compiled
+    from tapegrad.kernels.compiled import compiled
 
     call, shapes = STRUCTURAL[name]
     if "bce" in name:
@@ -518,7 +518,7 @@ def test_a_kernel_stands_beside_tapegrads_own_rules_only():
 
 @native_only
 def test_the_tables_of_specs_grow_by_doubling():
-    from tapegrad.kernels.run import compiled
+    from tapegrad.kernels.compiled import compiled
 
     code = compiled()
     for n in range(300):

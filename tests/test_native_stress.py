@@ -378,7 +378,7 @@ def test_memory_that_runs_out():
             sys.exit()
         import tapegrad as tg
         from tapegrad import replay
-        from tapegrad.kernels.run import compiled
+        from tapegrad.kernels.compiled import compiled
         from tapegrad.primitive import structural
         assert replay.load_native()
         x = tg.rand(3, dtype=tg.float64, requires_grad=True)

@@ -32,7 +32,7 @@ __all__ = ["OTHERWISE", "RECORDING", "is_settled", "mode_of", "sweep_if_due"]
 SILENT, RECORDING, OTHERWISE = range(3)
 
 
-@register_jitable
+@register_jitable(inline="always")
 def mode_of(shared: Any) -> Any:
     """The mode in which the calling thread is: see `modes.Switch`."""
     mode = RECORDING
@@ -45,7 +45,7 @@ def mode_of(shared: Any) -> Any:
     return mode
 
 
-@register_jitable
+@register_jitable(inline="always")
 def sweep_if_due(shared: Any, serial: Any, nbytes: Any) -> Any:
     """After a record that keeps ``nbytes`` alive: sweep the tape if it has grown enough.
 
@@ -66,12 +66,12 @@ def sweep_if_due(shared: Any, serial: Any, nbytes: Any) -> Any:
 def is_settled(shared: Any, tensor: Any) -> Any:
     """Whether a Tensor's place is the one that it has: see `tensor.place_of`."""
     spec = load64(tensor + shared[SPEC_SLOT])
-    settled = True
-    if load64(spec + shared[SPECIAL_SLOT]) == shared[TRUE]:
-        view = load64(tensor + shared[EXTRA_SLOT])
-        settled = load64(spec + shared[INFERENCE_SLOT]) != shared[TRUE]
-        if settled and view != 0:
-            root = load64(view + shared[ROOT_SLOT])
-            now = load64(root + shared[PLACE_SLOT])
-            settled = now == load64(view + shared[ROOT_PLACE_SLOT])
-    return settled
+    view = load64(tensor + shared[EXTRA_SLOT])
+    return load64(spec + shared[SPECIAL_SLOT]) != shared[TRUE] or (
+        load64(spec + shared[INFERENCE_SLOT]) != shared[TRUE]
+        and (
+            view == 0
+            or load64(load64(view + shared[ROOT_SLOT]) + shared[PLACE_SLOT])
+            == load64(view + shared[ROOT_PLACE_SLOT])
+        )
+    )

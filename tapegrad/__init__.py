@@ -83,9 +83,9 @@ def __getattr__(name: str) -> _Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def result_type(tensor1: _Any, tensor2: _Any) -> dtypes.dtype:
+def result_type(tensor: _Any, other: _Any) -> dtypes.dtype:
     """The dtype in which an operation on two Tensors or numbers computes."""
-    return dtypes.result_type(*map(_described, (tensor1, tensor2)))
+    return dtypes.result_type(*map(_described, (tensor, other)))
 
 
 def _described(value: _Any) -> _Any:

@@ -217,9 +217,9 @@ def put_in_place(target: Any, arrays: tuple[Any, ...], value: Any) -> None:
 
 
 @public(name="copy_", method="only")
-def copy(input: Any, src: Any, non_blocking: bool = False) -> Any:
-    """Copy the elements of ``src``, broadcast and cast, into this Tensor. Returns it."""
-    src = as_value(src, input._spec.dtype, "copy")
+def copy(input: Any, other: Any, non_blocking: bool = False) -> Any:
+    """Copy the elements of ``other``, broadcast and cast, into this Tensor. Returns it."""
+    src = as_value(other, input._spec.dtype, "copy")
     check_writable(input)
     return overwrite(input, src, copied_)
 

@@ -88,9 +88,9 @@ def _install(name: str, function: Callable[..., Any], method: Any, inplace: bool
 #: Methods that torch has as functions, too: ``tapegrad.exp_(x)``.
 IN_PLACE_FUNCTIONS = """
 abs acos acosh addmv arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil
-clamp clamp_max clamp_min clip cos cosh deg2rad erf erfc exp exp2 expm1 fill fix floor frac
-index_put ldexp log log10 log1p log2 logit nan_to_num neg negative rad2deg reciprocal relu round
-rsqrt sigmoid sin sinc sinh sqrt square tan tanh trunc xlogy zero
+clamp clamp_max clamp_min clip cos cosh deg2rad erf erfc exp exp2 expm1 fill fix floor frac gcd
+i0 index_put lcm ldexp log log10 log1p log2 logit nan_to_num neg negative rad2deg reciprocal relu
+round rsqrt sigmoid sin sinc sinh sqrt square tan tanh trunc xlogy zero
 """.split()  # noqa: SIM905 - readable so
 
 

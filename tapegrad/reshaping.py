@@ -82,9 +82,9 @@ def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     return _replace(self, after.reshape(shape))
 
 
-def resize_as_(self: Tensor, other: Tensor, *, memory_format: Any = None) -> Tensor:
+def resize_as_(self: Tensor, the_template: Tensor, *, memory_format: Any = None) -> Tensor:
     """`resize_` to the shape of another Tensor."""
-    return resize_(self, other.shape)
+    return resize_(self, the_template.shape)
 
 
 def set_(self: Tensor, source: Tensor | None = None) -> Tensor:

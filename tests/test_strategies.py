@@ -134,7 +134,7 @@ def test_examples_shrink() -> None:
     assert find(tgst.tensors(), lambda x: True).tolist() == 0.03
     assert find(tgst.matrices(), lambda x: True).shape == (1, 1)
     least = find(tgst.strided_tensors(), lambda x: not x.is_contiguous())
-    assert least.numel() <= 2
+    assert least.numel() <= 4  # two rows of one column, or a transposed 2 by 2
 
 
 # -- given_gradient --------------------------------------------------------------------------------

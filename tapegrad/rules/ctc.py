@@ -128,7 +128,7 @@ ctc_backward = structural(
 )
 
 
-@public(module=(NN, ""), method=False)
+@public(module=NN, method=False)
 def ctc_loss(
     log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any, blank: int = 0,
     reduction: str = "mean", zero_infinity: bool = False,

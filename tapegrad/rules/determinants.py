@@ -104,11 +104,17 @@ slogdet_ = structural(
 )
 
 
-@public(module=("linalg", ""), numpy=[np.linalg.det])
-def det(A: Any) -> Any:
+@public(module="linalg", method=False, name="det", numpy=[np.linalg.det])
+def linalg_det(A: Any) -> Any:
     """The determinants of square matrices (..., n, n), with a gradient where they are 0 too."""
     check_square(A, "linalg.det")
     return det_(A)
+
+
+@public
+def det(input: Any) -> Any:
+    """`linalg.det`."""
+    return linalg_det(input)
 
 
 @public(module="linalg", method=False, name="slogdet", numpy=[np.linalg.slogdet])

@@ -74,12 +74,6 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
     return _dropped(input, p, training, inplace)
 
 
-@public(name="dropout", method=False)
-def dropout_at_top(input: Any, p: float, train: bool) -> Any:
-    """`nn.functional.dropout`, with torch's other signature."""
-    return _dropped(input, p, train, False)
-
-
 @public(module=NN, method=False)
 def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
     """`dropout` of whole channels of (N, C, L) or (C, L). Raises RuntimeError for other shapes."""
@@ -151,3 +145,54 @@ def feature_alpha_dropout(
 ) -> Any:
     """`alpha_dropout` of whole channels of (N, C, ...)."""
     return _alpha_dropped(input, p, training, inplace, True)
+
+
+# -- with the arguments that torch has at the top --------------------------------------------------
+
+
+@public(name="dropout", method=False)
+def dropout_at_top(input: Any, p: float, train: bool) -> Any:
+    """`nn.functional.dropout`, where ``train`` has to be said."""
+    return _dropped(input, p, train, False)
+
+
+@public(name="dropout_", method=False)
+def dropout_in_place(input: Any, p: float, train: bool) -> Any:
+    """`dropout` in place."""
+    return _dropped(input, p, train, True)
+
+
+@public(method=False)
+def feature_dropout(input: Any, p: float, train: bool) -> Any:
+    """`dropout` of whole channels of (N, C, ...)."""
+    return _dropped(input, p, train, False, True)
+
+
+@public(name="feature_dropout_", method=False)
+def feature_dropout_in_place(input: Any, p: float, train: bool) -> Any:
+    """`feature_dropout` in place."""
+    return _dropped(input, p, train, True, True)
+
+
+@public(name="alpha_dropout", method=False)
+def alpha_dropout_at_top(input: Any, p: float, train: bool) -> Any:
+    """`nn.functional.alpha_dropout`, where ``train`` has to be said."""
+    return _alpha_dropped(input, p, train, False)
+
+
+@public(name="alpha_dropout_", method=False)
+def alpha_dropout_in_place(input: Any, p: float, train: bool) -> Any:
+    """`alpha_dropout` in place."""
+    return _alpha_dropped(input, p, train, True)
+
+
+@public(name="feature_alpha_dropout", method=False)
+def feature_alpha_dropout_at_top(input: Any, p: float, train: bool) -> Any:
+    """`alpha_dropout` of whole channels of (N, C, ...)."""
+    return _alpha_dropped(input, p, train, False, True)
+
+
+@public(name="feature_alpha_dropout_", method=False)
+def feature_alpha_dropout_in_place(input: Any, p: float, train: bool) -> Any:
+    """`feature_alpha_dropout` in place."""
+    return _alpha_dropped(input, p, train, True, True)

@@ -254,19 +254,21 @@ def householder_product(A: Any, tau: Any) -> Any:
     return _reflected(A, tau, eye, False)
 
 
-@public(name="orgqr")
-def orgqr(input: Any, tau: Any) -> Any:
+@public
+def orgqr(input: Any, input2: Any) -> Any:
     """`linalg.householder_product`."""
-    return householder_product(input, tau)
+    return householder_product(input, input2)
 
 
 @public
-def ormqr(input: Any, tau: Any, other: Any, left: bool = True, transpose: bool = False) -> Any:
+def ormqr(input: Any, input2: Any, input3: Any, left: bool = True, transpose: bool = False) -> Any:
     """The product of Householder reflectors of `geqrf` (its adjoint with ``transpose``) and other.
 
-    ``Q @ other``, or ``other @ Q`` if not ``left``, where Q is the whole square matrix.
+    ``Q @ other``, or ``other @ Q`` if not ``left``, where Q is the whole square matrix. The
+    reflectors are ``input``, their factors tau ``input2``, the other matrix ``input3``.
     """
     name = "torch.ormqr"
+    tau, other = input2, input3
     check_matrix(input, name, "input")
     check_floating(input, name)
     check_matrix(other, name, "other")

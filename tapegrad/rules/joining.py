@@ -346,14 +346,16 @@ each_ = structural("repeat_interleave", each_forward, each_x, grad_name="ViewBac
 
 @public
 def repeat_interleave(
-    input: Any, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
-) -> Any:
+    input: Any = None, repeats: Any = None, dim: int | None = None, *,
+    output_size: int | None = None,
+) -> Any:  # fmt: skip
     """Each element (without ``dim``, of the flattened Tensor) ``repeats`` times in a row.
 
     ``repeats`` is a number, or a Tensor with one for each element along ``dim``; a single Tensor of
     numbers gives the indices 0, 1, ... so often. Raises RuntimeError where they don't fit.
     """
-    if repeats is None:
+    if input is None or repeats is None:
+        input = repeats if input is None else input
         times = _times(input)
         return constant(input, np.repeat(np.arange(times.size), times))
     if dim is None:

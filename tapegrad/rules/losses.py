@@ -266,7 +266,7 @@ bce_weighted_ = structural(
 )
 
 
-@public(module=(NN, ""), method=False)
+@public(module=NN, method=False)
 def binary_cross_entropy_with_logits(
     input: Any, target: Any, weight: Any = None, size_average: Any = None, reduce: Any = None,
     reduction: str = "mean", pos_weight: Any = None,
@@ -361,7 +361,7 @@ def binary_cross_entropy(
     return bce_(input, target, z, kind)
 
 
-@public(module=(NN, ""), method=False)
+@public(module=NN, method=False)
 def kl_div(
     input: Any, target: Any, size_average: Any = None, reduce: Any = None,
     reduction: str = "mean", log_target: bool = False,

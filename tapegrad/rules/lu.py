@@ -226,6 +226,6 @@ def _solved(lu: Any, pivots: Any, y: Any, turned: bool) -> Any:
 
 
 @public
-def lu_solve(b: Any, LU_data: Any, LU_pivots: Any) -> Any:
+def lu_solve(input: Any, LU_data: Any, LU_pivots: Any) -> Any:
     """`linalg.lu_solve`, with its arguments in another order."""
-    return lu_solve_factored(LU_data, LU_pivots, b)
+    return lu_solve_factored(LU_data, LU_pivots, input)

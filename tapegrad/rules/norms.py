@@ -94,7 +94,7 @@ def _spectral_norm(A: Any, ord: Any, rows: int, columns: int, keepdim: bool) -> 
 
 @public(module="linalg", method=False, name="norm", numpy=[np.linalg.norm])
 def linalg_norm(
-    A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+    input: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Any:
     """A vector norm over one dimension, or a matrix norm over two: `vector_norm`, `matrix_norm`.
 
@@ -103,21 +103,22 @@ def linalg_norm(
     """
     dims = (dim,) if isinstance(dim, int) else None if dim is None else tuple(dim)
     if isinstance(ord, str):
-        return matrix_norm(A, ord, range_of(A) if dims is None else dims, keepdim, dtype=dtype)
+        both = range_of(input) if dims is None else dims
+        return matrix_norm(input, ord, both, keepdim, dtype=dtype)
     if ord is None:
-        return vector_norm_of(A, 2.0, dims, keepdim, dtype)
+        return vector_norm_of(input, 2.0, dims, keepdim, dtype)
     if dims is not None and len(dims) not in (1, 2):
         raise RuntimeError(
             f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {list(dims)}"
         )
-    if dims is None and A.ndim not in (1, 2):
+    if dims is None and input.ndim not in (1, 2):
         raise RuntimeError(
             "linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got "
-            f"{A.ndim}D."
+            f"{input.ndim}D."
         )
-    if (A.ndim if dims is None else len(dims)) == 2:
-        return matrix_norm(A, ord, (0, 1) if dims is None else dims, keepdim, dtype=dtype)
-    return vector_norm_of(A, float(ord), dims, keepdim, dtype)
+    if (input.ndim if dims is None else len(dims)) == 2:
+        return matrix_norm(input, ord, (0, 1) if dims is None else dims, keepdim, dtype=dtype)
+    return vector_norm_of(input, float(ord), dims, keepdim, dtype)
 
 
 def range_of(A: Any) -> tuple[int, ...]:

@@ -8,10 +8,12 @@ sums of two of the second (NIST's handbook, 18.7). There are no derivatives, as 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import elementwise
+from tapegrad.primitive import Primitive, elementwise, public
+from tapegrad.rules.arguments import check_tensor
 from tapegrad.rules.gamma import unknown_derivative
 
 
@@ -46,10 +48,19 @@ def polynomial(
         wide = x.astype(np.float64)
         return evaluate(scipy_name, 2 * wide - 1 if shifted else wide, degree).astype(x.dtype)
 
-    elementwise(
+    primitive = elementwise(
         "special_" + name, forward, unknown_derivative, None,
-        floating=True, native=False, hidden=True, aliases=("special." + name,),
+        floating=True, native=False, hidden=True,
     )  # fmt: skip
+
+    def function(input: Any, n: Any) -> Any:
+        """The polynomial of degree ``n`` at ``input``, elementwise; one of them may be a number."""
+        if not hasattr(n, "_spec"):
+            check_tensor(name, input)
+        return Primitive.apply(primitive, (input, n), ())
+
+    function.__name__ = function.__qualname__ = name
+    public(function, module="special", method=False)
 
 
 for kind, of_kind in (("t", "chebyt"), ("u", "chebyu"), ("v", ""), ("w", "")):

@@ -112,3 +112,20 @@ def functional_log_softmax(
 def softmin(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
     """`softmax` of ``-input``."""
     return _along(softmax_, -input, _implicit("softmin", input, dim), dtype)
+
+
+@public(module="nn.functional", method=False)
+def gumbel_softmax(
+    logits: Any, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
+) -> Any:
+    """A sample of the Gumbel-softmax distribution along ``dim``, differentiable in the logits.
+
+    ``hard`` gives a one-hot vector with the gradient of the soft sample. ``eps`` does nothing, in
+    torch neither. (Jang, Gu, Poole 2017; Maddison, Mnih, Teh 2017.)
+    """
+    noise = -logits.new_empty(logits.shape).exponential_().log()
+    soft = softmax((logits + noise) / tau, dim)
+    if not hard:
+        return soft
+    index = soft.detach().argmax(dim, keepdim=True)
+    return soft.new_zeros(soft.shape).scatter(dim, index, 1.0) - soft.detach() + soft

@@ -265,9 +265,9 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Any:
 
 
 @public(module="nn.functional")
-def one_hot(tensor: Any, num_classes: int = -1) -> Any:
+def one_hot(input: Any, num_classes: int = -1) -> Any:
     """A new last dimension that is 1 at the class and 0 elsewhere, int64."""
-    array = tensor._array
+    array = input._array
     if array.dtype != np.int64:
         raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
     if array.size and array.min() < 0:
@@ -278,4 +278,4 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Any:
         num_classes = int(array.max()) + 1
     elif array.size and array.max() >= num_classes:
         raise RuntimeError("Class values must be smaller than num_classes.")
-    return constant(tensor, (array[..., None] == np.arange(num_classes)).astype(np.int64))
+    return constant(input, (array[..., None] == np.arange(num_classes)).astype(np.int64))

@@ -186,7 +186,10 @@ def _numbers(tensor: Any) -> Any:
     return tensor._array.tolist()
 
 
-def _split_along(name: str, input: Any, given: Any, least: int, axis: int) -> tuple[Any, ...]:
+def _split_along(
+    name: str, input: Any, sections: Any, indices: Any, least: int, axis: int
+) -> tuple[Any, ...]:
+    given = sections if indices is None else indices
     if input.ndim < least:
         raise RuntimeError(
             f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor "
@@ -203,21 +206,21 @@ def _split_along(name: str, input: Any, given: Any, least: int, axis: int) -> tu
 
 
 @public
-def hsplit(input: Any, indices_or_sections: Any) -> tuple[Any, ...]:
+def hsplit(input: Any, sections: Any = None, *, indices: Any = None) -> tuple[Any, ...]:
     """`tensor_split` along the second dimension (of a vector, its only one), in equal parts."""
-    return _split_along("hsplit", input, indices_or_sections, 1, 0 if input.ndim == 1 else 1)
+    return _split_along("hsplit", input, sections, indices, 1, 0 if input.ndim == 1 else 1)
 
 
 @public
-def vsplit(input: Any, indices_or_sections: Any) -> tuple[Any, ...]:
+def vsplit(input: Any, sections: Any = None, *, indices: Any = None) -> tuple[Any, ...]:
     """`tensor_split` along the first of two or more dimensions, in equal parts."""
-    return _split_along("vsplit", input, indices_or_sections, 2, 0)
+    return _split_along("vsplit", input, sections, indices, 2, 0)
 
 
 @public
-def dsplit(input: Any, indices_or_sections: Any) -> tuple[Any, ...]:
+def dsplit(input: Any, sections: Any = None, *, indices: Any = None) -> tuple[Any, ...]:
     """`tensor_split` along the third dimension, in equal parts."""
-    return _split_along("dsplit", input, indices_or_sections, 3, 2)
+    return _split_along("dsplit", input, sections, indices, 3, 2)
 
 
 @public(numpy=[np.split], module=())

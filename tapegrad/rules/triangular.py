@@ -96,18 +96,18 @@ def triangular_solve(
 
 
 @public
-def cholesky_solve(input: Any, L: Any, upper: bool = False) -> Any:
-    """The X of ``A @ X = input``, given the Cholesky factor L of A (or the ``upper`` one).
+def cholesky_solve(input: Any, input2: Any, upper: bool = False) -> Any:
+    """The X of ``A @ X = input``, given the Cholesky factor of A (or the ``upper`` one), input2.
 
-    input is (..., n, k), L (..., n, n); batches broadcast.
+    input is (..., n, k), input2 (..., n, n); batches broadcast.
     """
-    first, second = (adjoint(L), L) if upper else (L, adjoint(L))
+    first, second = (adjoint(input2), input2) if upper else (input2, adjoint(input2))
     half = solve_triangular(first, input, upper=False)
     return solve_triangular(second, half, upper=True)
 
 
 @public
-def cholesky_inverse(L: Any, upper: bool = False) -> Any:
-    """The inverse of the matrix whose Cholesky factor is L (or the ``upper`` one)."""
-    check_square(L, "cholesky_inverse")
-    return cholesky_solve(L.new_tensor(eye_like(L)), L, upper)
+def cholesky_inverse(input: Any, upper: bool = False) -> Any:
+    """The inverse of the matrix whose Cholesky factor is ``input`` (or the ``upper`` one)."""
+    check_square(input, "cholesky_inverse")
+    return cholesky_solve(input.new_tensor(eye_like(input)), input, upper)

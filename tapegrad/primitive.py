@@ -87,6 +87,7 @@ class Primitive:
         "refuses",
         "rules",
         "saves",
+        "scalar",
         "several",
         "split",
         "usual",
@@ -115,6 +116,7 @@ class Primitive:
         refuses: str = "",
         check: Callable[..., None] | None = None,
         native: bool = True,
+        scalar: Any = None,
         hidden: bool = False,
         casts: bool = False,
         aliases: tuple[str, ...] = (),
@@ -136,6 +138,7 @@ class Primitive:
         self.refuses = refuses
         self.check = check
         self.native = native and elementwise
+        self.scalar = scalar
         self.hidden = hidden or not elementwise
         #: The inputs that may be numbers where the function is called by name.
         self.numbers = numbers if numbers is not None else "xyzw" if self.hidden else "y"
@@ -244,7 +247,9 @@ def elementwise(
     Broadcasting, dtype promotion, conjugation of complex partials, the native kernel and forward
     mode are the driver's. Options: ``floating`` (integers become the default float first),
     ``condition`` (input 0 is a bool that takes no part in promotion), ``native`` (False where Numba
-    cannot compile the rule), ``grad_name`` (torch's name, where it isn't ``<Name>Backward0``),
+    cannot compile the rule), ``scalar`` (what a compiled loop does to each element, where the forward
+    function is no ufunc: True for what that does, as far as Numba can compile it; a ufunc; or the
+    name of a function in `kernels.vectormath`), ``grad_name`` (torch's name, where it isn't ``<Name>Backward0``),
     ``aliases`` (further public names; "special.expit" is one in that module), ``hidden`` (no
     function and method of its name: a `public` function uses it, or it is only in a module),
     ``numbers`` (the inputs that the function takes Python numbers for, by their names in rules; by

@@ -35,6 +35,7 @@ from tapegrad.kernels.vectormath import (
     values,
 )
 from tapegrad.kernels.vectormath.values import Real
+from tapegrad.primitive import select
 
 __all__ = ["of_one", "of_two", "stamp"]
 
@@ -66,7 +67,10 @@ def _compiled(formula: Callable[..., Real], arity: int) -> Any:
 
 
 _FORMULAS = {
-    **{name: getattr(exponential, name) for name in ("exp", "expm1", "sinh", "cosh", "tanh")},
+    **{
+        name: getattr(exponential, name)
+        for name in ("exp", "exp2", "expm1", "sinh", "cosh", "tanh")
+    },
     **{name: getattr(logarithm, name) for name in ("log", "log1p", "softplus")},
     **{name: getattr(trigonometric, name) for name in ("sin", "cos", "tan", "atan")},
     **{name: getattr(normal, name) for name in ("erf", "erfc", "gelu")},
@@ -74,9 +78,14 @@ _FORMULAS = {
 }
 #: The functions of one number and of two, by name.
 of_one = {name: _compiled(formula, 1) for name, formula in _FORMULAS.items()}
-of_two = {"pow": _compiled(logarithm.pow, 2)}
+of_two = {
+    "pow": _compiled(logarithm.pow, 2),
+    "logaddexp": _compiled(logarithm.logaddexp, 2),
+    "maximum": _compiled(values.larger, 2),
+    "minimum": _compiled(values.smaller, 2),
+}
 globals().update(of_one, **of_two)
-arctan, power = of_one["atan"], of_two["pow"]
+arctan, power, where = of_one["atan"], of_two["pow"], select
 
 
 def __getattr__(name: str) -> Any:

@@ -18,7 +18,7 @@ from tapegrad.kernels.vectormath.values import (
     where,
 )
 
-__all__ = ["cosh", "exp", "expm1", "reduced", "scaled", "sigmoid", "sinh", "tanh"]
+__all__ = ["cosh", "exp", "exp2", "expm1", "reduced", "scaled", "sigmoid", "sinh", "tanh"]
 
 LOG2_E = 1.4426950408889634
 
@@ -36,6 +36,13 @@ def scaled(x: Real, n: Real) -> Real:
     """``x * 2**n``, in two steps, since ``2**n`` may be too large or too small a number."""
     half = (n * 0.5).rounded()
     return x * half.power_of_two() * (n - half).power_of_two()
+
+
+def exp2(x: Real) -> Real:
+    x = minimum(maximum(x, -1080.0 if x.double else -160.0), 1030.0 if x.double else 130.0)
+    n = x.rounded()
+    r = (x - n) * LN2[0]
+    return scaled(1 + fma(r * r, polynomial(r, EXP), r), n)
 
 
 def exp(x: Real) -> Real:

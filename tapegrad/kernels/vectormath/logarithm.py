@@ -11,6 +11,7 @@ import struct
 from tapegrad.kernels.vectormath.coefficients import (
     ATANH,
     ATANH_FAR,
+    LN2,
     LN2_SHORTENED,
     LN2_SHORTENED_32,
     TWO_THIRDS,
@@ -29,7 +30,7 @@ from tapegrad.kernels.vectormath.values import (
     where,
 )
 
-__all__ = ["log", "log1p", "pow", "softplus"]
+__all__ = ["log", "log1p", "logaddexp", "pow", "softplus"]
 
 INF, NAN = float("inf"), float("nan")
 
@@ -137,3 +138,9 @@ def pow(x: Real, y: Real) -> Real:
     result = where((x == x) & (y == y), result, NAN)
     one = (x == 1) | (y == 0) | ((size == 1) & (abs(y) == INF))
     return where(one, 1.0, result)
+
+
+def logaddexp(x: Real, y: Real) -> Real:
+    """``log(exp(x) + exp(y))``."""
+    x, y = where(x > y, x, y), where(x > y, y, x)  # a nan stays
+    return where(x == y, x + LN2[0], x + log1p(exp(y - x)))

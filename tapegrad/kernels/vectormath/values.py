@@ -24,10 +24,12 @@ __all__ = [
     "Real",
     "fast_two_sum",
     "fma",
+    "larger",
     "maximum",
     "minimum",
     "polynomial",
     "quotient",
+    "smaller",
     "two_product",
     "two_sum",
     "where",
@@ -253,6 +255,16 @@ def minimum(x: Real, bound: float) -> Real:
 def maximum(x: Real, bound: float) -> Real:
     """The larger one; nan if x is."""
     return where(x < bound, bound, x)
+
+
+def larger(x: Real, y: Real) -> Real:
+    """As `numpy.maximum`: nan if one is, and of two zeros the second."""
+    return where((x > y) | ~(x == x), x, y)
+
+
+def smaller(x: Real, y: Real) -> Real:
+    """As `numpy.minimum`."""
+    return where((x < y) | ~(x == x), x, y)
 
 
 def fma(x: Real, y: Any, z: Any) -> Real:

@@ -247,11 +247,12 @@ def elementwise(
     Broadcasting, dtype promotion, conjugation of complex partials, the native kernel and forward
     mode are the driver's. Options: ``floating`` (integers become the default float first),
     ``condition`` (input 0 is a bool that takes no part in promotion), ``native`` (False where Numba
-    cannot compile the rule), ``scalar`` (what a compiled loop does to each element, where the forward
-    function is no ufunc: True for what that does, as far as Numba can compile it; a ufunc; or the
-    name of a function in `kernels.vectormath`), ``grad_name`` (torch's name, where it isn't ``<Name>Backward0``),
-    ``aliases`` (further public names; "special.expit" is one in that module), ``hidden`` (no
-    function and method of its name: a `public` function uses it, or it is only in a module),
+    cannot compile the rule), ``scalar`` (what machine code does to each element, where the forward
+    function isn't a ufunc: True for what that does, which Numba must be able to compile; the ufunc
+    that it comes to for reals; or the name of a function in `kernels.vectormath`), ``grad_name``
+    (torch's name, where it isn't ``<Name>Backward0``), ``aliases`` (further public names;
+    "special.expit" is one in that module), ``hidden`` (no function
+    and method of its name: a `public` function uses it, or it is only in a module),
     ``numbers`` (the inputs that the function takes Python numbers for, by their names in rules; by
     default "y", of a hidden one all), ``refuses`` (kinds of dtypes, as NumPy's letters, for which
     it isn't implemented), ``check`` (called with the inputs, to raise another error).

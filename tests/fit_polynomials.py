@@ -161,6 +161,8 @@ def main() -> None:
         for interval in intervals:
             print(f"    ({', '.join(repr(float(c)) for c in fit(function, *interval))}),")
         print(")")
+    first = fit(erfcx_flattened, *FITS[-1][3])[0]
+    print(f"\n#: What the first coefficient lacks in float64.\nERFCX_LOW = {parts(first, 2)[1]}")
 
 
 if __name__ == "__main__":

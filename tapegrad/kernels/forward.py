@@ -181,6 +181,9 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
             else:
                 flags &= y_flags | C_CONTIGUOUS
         ready = flags & ALIGNED != 0 and (ndim == 1 or flags & C_CONTIGUOUS != 0)
+    loop = op[LOOP_32] if itemsize == 4 else op[LOOP_64]
+    closure = op[DATA_32] if itemsize == 4 else op[DATA_64]
+    ready = ready and loop != 0  # or Python compiles it
     out_spec = spec
     out_descr = descr
     if ready and op[AS_BOOL] != 0:
@@ -225,8 +228,6 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
         x_array, y_array = y_array, x_array
         x_place, y_place = y_place, x_place
         x_stride, y_stride = y_stride, x_stride
-    loop = op[LOOP_32] if itemsize == 4 else op[LOOP_64]
-    closure = op[DATA_32] if itemsize == 4 else op[DATA_64]
     x_data = load64(x_array + DATA)
     data = load64(array + DATA)
     if arity == 1:

@@ -19,7 +19,7 @@ from tapegrad.kernels.native import compile_native, load64, pointer_to
 from tapegrad.kernels.scalars import on_scalars, stamp
 from tapegrad.primitive import Primitive
 
-__all__ = ["inner_loop"]
+__all__ = ["compile_loop", "inner_loop"]
 
 _OF_ONE = """\
 def {name}(args, dimensions, steps, data):
@@ -62,13 +62,17 @@ def {name}(args, dimensions, steps, data):
 
 def inner_loop(primitive: Primitive, dtype: np.dtype[Any]) -> Any:
     """The compiled loop of a primitive of one or two inputs, for float32 or float64."""
-    scalar = primitive.scalar
-    if isinstance(scalar, str):
-        function, mark = vectormath.of_one[scalar], vectormath.stamp()
+    if isinstance(primitive.scalar, str):
+        function, mark = vectormath.of_one[primitive.scalar], vectormath.stamp()
     else:
         function, mark = on_scalars(primitive.forward, dtype), stamp(primitive.forward)
-    name = f"{primitive.name}_{dtype.name}_{mark.hex()[:16]}"
-    source = (_OF_ONE if primitive.arity == 1 else _OF_TWO).format(name=name)
+    return compile_loop(primitive.name, function, primitive.arity, dtype, mark)
+
+
+def compile_loop(what: str, function: Any, arity: int, dtype: np.dtype[Any], mark: bytes) -> Any:
+    """The loop around a function that Numba knows; ``mark`` is a digest of its code."""
+    name = f"{what}_{dtype.name}_{mark.hex()[:16]}"
+    source = (_OF_ONE if arity == 1 else _OF_TWO).format(name=name)
     space = {
         "__name__": __name__,
         "carray": carray,
@@ -78,7 +82,7 @@ def inner_loop(primitive: Primitive, dtype: np.dtype[Any]) -> Any:
         "real": numba.float32 if dtype == np.float32 else numba.float64,
         "size": dtype.itemsize,
     }
-    exec(compile(source, f"<inner loop of {primitive.name}>", "exec"), space)
-    cache = KernelCache(f"{primitive.name}-{dtype.name}", source.encode(), mark)
+    exec(compile(source, f"<inner loop of {what}>", "exec"), space)
+    cache = KernelCache(f"{what}-{dtype.name}", source.encode(), mark)
     signature = types.void(*[types.int64] * 4)
     return compile_native(space[name], signature, cache, fastmath=False)

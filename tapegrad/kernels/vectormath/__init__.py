@@ -66,18 +66,18 @@ def _compiled(formula: Callable[..., Real], arity: int) -> Any:
     return intrinsic(binary)
 
 
-_FORMULAS = {
-    **{
-        name: getattr(exponential, name)
-        for name in ("exp", "exp2", "expm1", "sinh", "cosh", "tanh")
-    },
-    **{name: getattr(logarithm, name) for name in ("log", "log1p", "softplus")},
-    **{name: getattr(trigonometric, name) for name in ("sin", "cos", "tan", "atan")},
-    **{name: getattr(normal, name) for name in ("erf", "erfc", "gelu")},
-    "sigmoid": exponential.sigmoid,
+_FAMILIES = {
+    exponential: ("exp", "exp2", "expm1", "sinh", "cosh", "tanh", "sigmoid"),
+    logarithm: ("log", "log1p", "softplus"),
+    trigonometric: ("sin", "cos", "tan", "atan"),
+    normal: ("erf", "erfc", "gelu"),
 }
 #: The functions of one number and of two, by name.
-of_one = {name: _compiled(formula, 1) for name, formula in _FORMULAS.items()}
+of_one = {
+    name: _compiled(getattr(family, name), 1)
+    for family, names in _FAMILIES.items()
+    for name in names
+}
 of_two = {
     "pow": _compiled(logarithm.pow, 2),
     "logaddexp": _compiled(logarithm.logaddexp, 2),

@@ -238,3 +238,6 @@ ERFCX = (
         -0.0006325814510421089,
     ),
 )
+
+#: What the first coefficient lacks in float64.
+ERFCX_LOW = -4.853679798565357e-17

@@ -93,6 +93,7 @@ class Primitive:
         "refuses",
         "rules",
         "saves",
+        "scalar",
         "several",
         "split",
         "usual",
@@ -127,6 +128,7 @@ class Primitive:
         refuses: str = "",
         check: Callable[..., None] | None = None,
         native: bool = True,
+        scalar: Any = None,
         hidden: bool = False,
         casts: bool = False,
         aliases: tuple[str, ...] = (),
@@ -150,6 +152,7 @@ class Primitive:
         self.refuses = refuses
         self.check = check
         self.native = native and elementwise
+        self.scalar = scalar
         self.hidden = hidden or not elementwise
         #: The inputs that may be numbers where the function is called by name.
         self.numbers = numbers if numbers is not None else "xyzw" if self.hidden else "y"
@@ -271,9 +274,12 @@ def elementwise(
     Broadcasting, dtype promotion, conjugation of complex partials, the native kernel and forward
     mode are the driver's. Options: ``floating`` (integers become the default float first),
     ``condition`` (input 0 is a bool that takes no part in promotion), ``native`` (False where Numba
-    cannot compile the rule), ``grad_name`` (torch's name, where it isn't ``<Name>Backward0``),
-    ``aliases`` (further public names; "special.expit" is one in that module), ``hidden`` (no
-    function and method of its name: a `public` function uses it, or it is only in a module),
+    cannot compile the rule), ``scalar`` (what machine code does to each element, where the forward
+    function isn't a ufunc: True for what that does, which Numba must be able to compile; the ufunc
+    that it comes to for reals; or the name of a function in `kernels.vectormath`), ``grad_name``
+    (torch's name, where it isn't ``<Name>Backward0``), ``aliases`` (further public names;
+    "special.expit" is one in that module), ``hidden`` (no function
+    and method of its name: a `public` function uses it, or it is only in a module),
     ``numbers`` (the inputs that the function takes Python numbers for, by their names in rules; by
     default "y", of a hidden one all), ``refuses`` (kinds of dtypes, as NumPy's letters, for which
     it isn't implemented), ``check`` (called with the inputs, to raise another error).

@@ -20,10 +20,10 @@ import numba
 import numpy as np
 from numba import carray, types
 from numba.core.errors import NumbaError
-from numba.extending import register_jitable
 
-from tapegrad.kernels.cache import KernelCache, fingerprint
+from tapegrad.kernels.cache import KernelCache
 from tapegrad.kernels.native import compile_native, pointer_to
+from tapegrad.kernels.scalars import on_scalars, stamp
 from tapegrad.primitive import INPUTS, BoundRule, Primitive
 
 __all__ = ["ARITY", "DTYPES", "KERNEL", "adjoint_kernel"]
@@ -92,21 +92,21 @@ def adjoint_kernel(primitive: Primitive, index: int, dtype: np.dtype[Any]) -> An
         return None
     # Numba links by name, across kernels loaded from the cache and compiled now: the name must say
     # which code it is, and the rule is inlined so that it has none of its own.
-    stamp = fingerprint(rule.rule)
-    name = f"{primitive.name}_{index}_{dtype.name}_{stamp.hex()[:16]}"
+    mark = stamp(rule.rule)
+    name = f"{primitive.name}_{index}_{dtype.name}_{mark.hex()[:16]}"
     source = _source(primitive, rule, name)
     space = {
         "__name__": __name__,  # Numba finds a kernel's module again when it loads it
         "carray": carray,
         "pointer_to": pointer_to,
-        "rule": register_jitable(inline="always")(rule.rule),
+        "rule": on_scalars(rule.rule, dtype),
         "real": numba.float32 if dtype == np.float32 else numba.float64,
         "real_size": dtype.itemsize,
         "boolean": numba.boolean,
         "boolean_size": 1,
     }
     exec(compile(source, f"<adjoint of {primitive.name}>", "exec"), space)
-    cache = KernelCache(f"{primitive.name}-{index}-{dtype.name}", source.encode(), stamp)
+    cache = KernelCache(f"{primitive.name}-{index}-{dtype.name}", source.encode(), mark)
     # No fused multiply-add: a sum of products is rounded as NumPy rounds it, so that a replay gives
     # the same bits whether Python or the native loop runs it.
     try:

@@ -200,7 +200,9 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
         rows = split_rows(x_array, x_form, rows)
         if y_array != 0:
             rows = split_rows(y_array, y_form, rows)
-        ready = rows > 0
+    loop = op[LOOP_32] if itemsize == 4 else op[LOOP_64]
+    closure = op[DATA_32] if itemsize == 4 else op[DATA_64]
+    ready = ready and rows > 0 and loop != 0  # without a loop Python compiles it
     out_spec = spec
     out_descr = descr
     if ready and op[AS_BOOL] != 0:
@@ -242,8 +244,6 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
     out = types.int64(0)
     computed = array != 0 and (arity == 1 or (x_array != 0 and y_array != 0))
     if computed:
-        loop = op[LOOP_32] if itemsize == 4 else op[LOOP_64]
-        closure = op[DATA_32] if itemsize == 4 else op[DATA_64]
         out_size = types.int64(1) if op[AS_BOOL] != 0 else itemsize
         inner = n // rows
         data = load64(array + DATA)

@@ -14,6 +14,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from tapegrad.kernels import apply, forward
+from tapegrad.kernels.innerloop import inner_loop
 from tapegrad.kernels.native import ufunc_loop
 from tapegrad.primitive import Primitive
 
@@ -21,6 +22,10 @@ __all__ = ["NativeOperators"]
 
 #: METH_FASTCALL | METH_KEYWORDS: ``function(self, args, count, names)``.
 FLAGS = 0x80 | 0x02
+
+
+#: The field that holds the address of an operator's loop, by dtype.
+LOOPS = {np.dtype(np.float32): forward.LOOP_32, np.dtype(np.float64): forward.LOOP_64}
 
 
 class _Definition(ctypes.Structure):
@@ -75,13 +80,15 @@ class NativeOperators:
     ) -> int | None:
         """Note an operator, as a `shortpaths.ShortPath` describes it; None if it has no loops."""
         as_bool = not any(primitive.bound)
+        scalar = primitive.scalar
+        compiled = scalar is not None and not isinstance(scalar, np.ufunc)
         loops: list[int] = []
         for kind in "fd":
             kinds = kind * primitive.arity + "->" + ("?" if as_bool else kind)
-            loop = ufunc_loop(primitive.forward, kinds)
-            if loop is None:
+            loop = ufunc_loop(scalar or primitive.forward, kinds)
+            if loop is None and not compiled:
                 return None
-            loops += loop
+            loops += loop or (0, 0)
         fields = np.zeros(forward.OPERATOR_FIELDS, np.int64)
         fields[forward.SHARED] = self._shared.ctypes.data
         fields[forward.FALLBACK] = id(short)
@@ -100,9 +107,32 @@ class NativeOperators:
             fields[first] = 0 in saves
             fields[first + 1] = out == 2 and 1 in saves
             fields[first + 2] = out in saves
+        if compiled:
+            fields[forward.FALLBACK] = id(self._compiling(primitive, short, fields))
         self._kept += [short, primitive.code]
         self._fields.append(fields)
         return len(self._fields) - 1
+
+    def _compiling(
+        self, primitive: Primitive, short: Callable[..., Any], fields: np.ndarray
+    ) -> Callable[..., Any]:
+        """The short path of an operator whose loops are compiled when they are needed: here.
+
+        Machine code comes here as long as there is none for the dtype of its operands.
+        """
+
+        def first(*operands: Any, **named: Any) -> Any:
+            if operands and type(operands[0]) is self._type:
+                dtype: np.dtype[Any] = getattr(operands[0], "_spec").dtype  # noqa: B009
+                at = LOOPS.get(dtype)
+                if at is not None and not fields[at]:
+                    loop = inner_loop(primitive, dtype)
+                    self._kept.append(loop)
+                    fields[at] = loop.address
+            return short(*operands, **named)
+
+        self._kept.append(first)
+        return first
 
     def link(self, apply_in_python: Callable[..., Any]) -> Callable[..., Any]:
         """Make the machine code of all operators that have been noted, and of ``apply``."""

@@ -16,7 +16,7 @@ from tapegrad.dtypes import TYPE_NAMES
 from tapegrad.primitive import elementwise, public, select
 from tapegrad.rules.arithmetic import add_, div_
 from tapegrad.rules.exponential import sigmoid
-from tapegrad.rules.special import erf_array
+from tapegrad.rules.special import erf
 from tapegrad.rules.trigonometric import tanh
 
 NN = "nn.functional"
@@ -56,18 +56,16 @@ def relu_x(out_bar, out):
     return select(out <= 0, 0.0, out_bar)
 
 
-relu_ = elementwise("relu", relu_forward, relu_x, hidden=True)
-
-
-@public(inplace=True)
-def relu(input: Any) -> Any:
-    """``max(input, 0)``. Raises for bool and complex Tensors."""
+def check_relu(input: Any) -> None:
+    """Raise torch's errors."""
     kind = input._spec.dtype.kind
     if kind == "b":
         raise RuntimeError("Boolean inputs not supported for relu")
     if kind == "c":
         raise NotImplementedError("clamp is not supported for complex types")
-    return relu_(input)
+
+
+relu = elementwise("relu", relu_forward, relu_x, check=check_relu, scalar=True)
 
 
 @public(module=NN, name="relu")
@@ -114,7 +112,7 @@ def softplus_usual_x(out_bar, x, out):
 #: With the usual beta of 1 and threshold of 20.
 softplus_usual = elementwise(
     "softplus_usual", softplus_usual_forward, softplus_usual_x,
-    hidden=True, grad_name="SoftplusBackward0",
+    hidden=True, scalar=True, grad_name="SoftplusBackward0",
 )  # fmt: skip
 
 
@@ -133,14 +131,14 @@ CUBIC = 0.044715
 
 
 def gelu_forward(x):
-    return 0.5 * x * (1 + erf_array(x * SQRT_HALF))
+    return 0.5 * x * (1 + erf(x * SQRT_HALF))
 
 
 def gelu_x(x):
-    return 0.5 * (1 + erf_array(x * SQRT_HALF)) + x * NORMAL * np.exp(-0.5 * x * x)
+    return 0.5 * (1 + erf(x * SQRT_HALF)) + x * NORMAL * np.exp(-0.5 * x * x)
 
 
-gelu_ = elementwise("gelu", gelu_forward, gelu_x, hidden=True, native=False)
+gelu_ = elementwise("gelu", gelu_forward, gelu_x, hidden=True, scalar="gelu")
 
 
 def gelu_tanh_forward(x):
@@ -153,7 +151,7 @@ def gelu_tanh_x(x):
 
 
 gelu_tanh = elementwise(
-    "gelu_tanh", gelu_tanh_forward, gelu_tanh_x, hidden=True, grad_name="GeluBackward0"
+    "gelu_tanh", gelu_tanh_forward, gelu_tanh_x, hidden=True, scalar=True, grad_name="GeluBackward0"
 )
 
 
@@ -177,7 +175,7 @@ def silu_x(x):
     return s * (1 + x * (1 - s))
 
 
-silu_ = elementwise("silu", silu_forward, silu_x, hidden=True)
+silu_ = elementwise("silu", silu_forward, silu_x, hidden=True, scalar=True)
 
 
 @public(module=NN)
@@ -196,7 +194,7 @@ def mish_x(x):
     return t - x * np.expm1(-softplus) * (1 - t * t)
 
 
-mish_ = elementwise("mish", mish_forward, mish_x, hidden=True)
+mish_ = elementwise("mish", mish_forward, mish_x, hidden=True, scalar=True)
 
 
 @public(module=NN)
@@ -215,8 +213,9 @@ def logsigmoid_x(out):
 
 
 logsigmoid_ = elementwise(
-    "logsigmoid", logsigmoid_forward, logsigmoid_x, hidden=True, grad_name="LogSigmoidBackward0"
-)
+    "logsigmoid", logsigmoid_forward, logsigmoid_x,
+    hidden=True, scalar=True, grad_name="LogSigmoidBackward0",
+)  # fmt: skip
 
 
 @public(module=NN)

@@ -97,19 +97,23 @@ def clamp_max_forward(x, y):
 
 # torch names the derivatives by whether the bound is a Tensor.
 min_tensor = elementwise(
-    "clamp_min", clamp_min_forward, clamp_min_x, clamp_min_y, hidden=True, numbers="y", refuses="c",
+    "clamp_min", clamp_min_forward, clamp_min_x, clamp_min_y,
+    scalar=np.maximum, hidden=True, numbers="y", refuses="c",
     grad_name="ClampMinBackward1",
 )  # fmt: skip
 min_number = elementwise(
-    "clamp_min", clamp_min_forward, clamp_min_x, None, hidden=True, numbers="y", refuses="c"
-)
+    "clamp_min", clamp_min_forward, clamp_min_x, None,
+    scalar=np.maximum, hidden=True, numbers="y", refuses="c",
+)  # fmt: skip
 max_tensor = elementwise(
-    "clamp_max", clamp_max_forward, clamp_max_x, clamp_max_y, hidden=True, numbers="y", refuses="c",
+    "clamp_max", clamp_max_forward, clamp_max_x, clamp_max_y,
+    scalar=np.minimum, hidden=True, numbers="y", refuses="c",
     grad_name="ClampMaxBackward1",
 )  # fmt: skip
 max_number = elementwise(
-    "clamp_max", clamp_max_forward, clamp_max_x, None, hidden=True, numbers="y", refuses="c"
-)
+    "clamp_max", clamp_max_forward, clamp_max_x, None,
+    scalar=np.minimum, hidden=True, numbers="y", refuses="c",
+)  # fmt: skip
 
 
 @public(inplace=True)
@@ -129,22 +133,26 @@ def clamp_max(input: Any, max: Any) -> Any:
 # The same within `clamp`: torch has other names for these derivatives, one where the bounds are
 # Tensors and one where they are numbers.
 clamp_at_least = elementwise(
-    "clamp_at_least", clamp_min_forward, clamp_min_x, clamp_min_y, hidden=True,
+    "clamp_at_least", clamp_min_forward, clamp_min_x, clamp_min_y,
+    scalar=np.maximum, hidden=True,
     grad_name="ClampBackward0",
 )  # fmt: skip
 clamp_at_most = elementwise(
-    "clamp_at_most", clamp_max_forward, clamp_max_x, clamp_max_y, hidden=True,
+    "clamp_at_most", clamp_max_forward, clamp_max_x, clamp_max_y,
+    scalar=np.minimum, hidden=True,
     grad_name="ClampBackward0",
 )  # fmt: skip
 clamp_numbers = elementwise(
     "clamp_numbers", clamp_forward, clamp_x, None, None, hidden=True, grad_name="ClampBackward1"
 )
 clamp_low = elementwise(
-    "clamp_low", clamp_min_forward, clamp_min_x, None, hidden=True, grad_name="ClampBackward1"
-)
+    "clamp_low", clamp_min_forward, clamp_min_x, None,
+    scalar=np.maximum, hidden=True, grad_name="ClampBackward1",
+)  # fmt: skip
 clamp_high = elementwise(
-    "clamp_high", clamp_max_forward, clamp_max_x, None, hidden=True, grad_name="ClampBackward1"
-)
+    "clamp_high", clamp_max_forward, clamp_max_x, None,
+    scalar=np.minimum, hidden=True, grad_name="ClampBackward1",
+)  # fmt: skip
 
 
 @public(inplace=True, aliases=("clip",), numpy=[np.clip])

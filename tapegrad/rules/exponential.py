@@ -83,7 +83,7 @@ def rsqrt_x(out):
     return -0.5 * out * out * out
 
 
-rsqrt = elementwise("rsqrt", rsqrt_forward, rsqrt_x, floating=True)
+rsqrt = elementwise("rsqrt", rsqrt_forward, rsqrt_x, floating=True, scalar=True)
 
 
 def logaddexp_x(x, out):
@@ -104,8 +104,9 @@ def logaddexp_forward(x, y):
 
 
 logaddexp = elementwise(
-    "logaddexp", logaddexp_forward, logaddexp_x, logaddexp_y, numbers="", refuses="biu"
-)
+    "logaddexp", logaddexp_forward, logaddexp_x, logaddexp_y,
+    numbers="", refuses="biu", scalar=np.logaddexp,
+)  # fmt: skip
 
 
 @public(numpy=[np.logaddexp], method=False)
@@ -145,6 +146,7 @@ xlogy = elementwise(
     xlogy_x,
     xlogy_y,
     floating=True,
+    scalar=True,
     numbers="xy",
     aliases=("special.xlogy",),
 )
@@ -160,8 +162,9 @@ def sigmoid_x(out):
 
 
 sigmoid = elementwise(
-    "sigmoid", sigmoid_forward, sigmoid_x, floating=True, aliases=("special.expit",)
-)
+    "sigmoid", sigmoid_forward, sigmoid_x,
+    floating=True, scalar="sigmoid", aliases=("special.expit",),
+)  # fmt: skip
 
 
 def logit_forward(x):
@@ -172,7 +175,7 @@ def logit_x(out_bar, x):
     return select((x < 0) | (x > 1), np.nan, out_bar / (x * (1 - x)))
 
 
-logit_ = elementwise("logit", logit_forward, logit_x, floating=True, hidden=True)
+logit_ = elementwise("logit", logit_forward, logit_x, floating=True, hidden=True, scalar=True)
 
 
 def logit_clamped_forward(x, y):

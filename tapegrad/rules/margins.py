@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.primitive import public
-from tapegrad.rules.activations import logsigmoid_, relu_
+from tapegrad.rules.activations import logsigmoid_, relu
 from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.arithmetic import clamp_min, minimum, mul
 from tapegrad.rules.exponential import sqrt
@@ -198,7 +198,7 @@ def multi_margin_loss(
         raise RuntimeError("target out of range")
     index = given.reshape(rows, 1)
     x = input.reshape(rows, classes)
-    losses = relu_(margin - x.gather(1, input.new_tensor(index, dtype=int)) + x)
+    losses = relu(margin - x.gather(1, input.new_tensor(index, dtype=int)) + x)
     losses = losses if p == 1 else mul(losses, losses)
     factors = np.ones((rows, classes), input._spec.dtype) / classes
     np.put_along_axis(factors, index, 0, 1)
@@ -235,7 +235,7 @@ def multilabel_margin_loss(
     wanted[row, given[row, place]] = True
     x = input.reshape(rows, classes)
     chosen = x.gather(1, input.new_tensor(np.where(listed, given, 0), dtype=int))
-    losses = relu_(1 - chosen.unsqueeze(2) + x.unsqueeze(1))
+    losses = relu(1 - chosen.unsqueeze(2) + x.unsqueeze(1))
     factors = (listed[:, :, None] & ~wanted[:, None, :]).astype(input._spec.dtype) / classes
     losses = sum(losses * input.new_tensor(factors), (1, 2))
     return reduce_(losses.reshape(()) if input.ndim < 2 else losses, kind)

@@ -34,13 +34,18 @@ def pow_y(x, y, out):
 
 # torch names the derivatives by which of the two are Tensors. None of these is called "pow":
 # Python's operator has to go through the public function, which tells them apart.
-pow_ = elementwise("pow_tensor", power_forward, pow_x, pow_y, grad_name="PowBackward1", hidden=True)
+pow_ = elementwise(
+    "pow_tensor", power_forward, pow_x, pow_y,
+    scalar=np.power, grad_name="PowBackward1", hidden=True,
+)  # fmt: skip
 pow_number = elementwise(
-    "pow_number", power_forward, pow_x, None, grad_name="PowBackward0", hidden=True
-)
+    "pow_number", power_forward, pow_x, None,
+    scalar=np.power, grad_name="PowBackward0", hidden=True,
+)  # fmt: skip
 pow_base = elementwise(
-    "pow_base", power_forward, None, pow_y, grad_name="PowBackward2", hidden=True
-)
+    "pow_base", power_forward, None, pow_y,
+    scalar=np.power, grad_name="PowBackward2", hidden=True,
+)  # fmt: skip
 
 
 def square_x(x):
@@ -73,8 +78,10 @@ def root_x(out):
 
 
 # Powers that are quicker than np.power, and where torch takes these ways too.
-cube = elementwise("cube", cube_forward, cube_x, grad_name="PowBackward0", hidden=True)
-root = elementwise("root", root_forward, root_x, grad_name="PowBackward0", hidden=True)
+cube = elementwise("cube", cube_forward, cube_x, scalar=True, grad_name="PowBackward0", hidden=True)
+root = elementwise(
+    "root", root_forward, root_x, scalar=np.sqrt, grad_name="PowBackward0", hidden=True
+)
 QUICK = {2: square_, 3: cube, 0.5: root}
 
 

@@ -24,7 +24,9 @@ def leaky_relu_x(out_bar, x, y):
     return select(x > 0, out_bar, out_bar * y)
 
 
-leaky_relu_ = elementwise("leaky_relu", leaky_relu_forward, leaky_relu_x, None, hidden=True)
+leaky_relu_ = elementwise(
+    "leaky_relu", leaky_relu_forward, leaky_relu_x, None, hidden=True, scalar=True
+)
 
 
 @public(module=NN)
@@ -39,7 +41,7 @@ def prelu_y(out_bar, x):
 
 prelu_ = elementwise(
     "prelu", leaky_relu_forward, leaky_relu_x, prelu_y, grad_name="PreluKernelBackward0",
-    hidden=True,
+    hidden=True, scalar=True,
 )  # fmt: skip
 
 
@@ -98,7 +100,7 @@ def elu_x(out_bar, x, y):
     return select(x <= 0, out_bar * y * np.exp(select(x < 0, x, 0.0)), out_bar)
 
 
-elu_ = elementwise("elu", elu_forward, elu_x, None, hidden=True)
+elu_ = elementwise("elu", elu_forward, elu_x, None, hidden=True, scalar=True)
 
 
 @public(module=NN)
@@ -119,7 +121,7 @@ def selu_x(out_bar, x):
     return select(x <= 0, SELU_BOTH * out_bar * np.exp(select(x < 0, x, 0.0)), SELU_SCALE * out_bar)
 
 
-selu_ = elementwise("elu", selu_forward, selu_x, hidden=True)
+selu_ = elementwise("elu", selu_forward, selu_x, hidden=True, scalar=True)
 
 
 @public(module=("", NN), method=False)
@@ -136,7 +138,7 @@ def celu_x(out_bar, x, y):
     return select(x <= 0, out_bar * np.exp(select(x < 0, x, 0.0) / y), out_bar)
 
 
-celu_ = elementwise("celu", celu_forward, celu_x, None, hidden=True)
+celu_ = elementwise("celu", celu_forward, celu_x, None, hidden=True, scalar=True)
 
 
 @public(module=("", NN), method=False)
@@ -186,7 +188,9 @@ def hardsigmoid_x(out_bar, x):
     return select((x > -3) & (x < 3), out_bar / 6, 0.0)
 
 
-hardsigmoid_ = elementwise("hardsigmoid", hardsigmoid_forward, hardsigmoid_x, hidden=True)
+hardsigmoid_ = elementwise(
+    "hardsigmoid", hardsigmoid_forward, hardsigmoid_x, hidden=True, scalar=True
+)
 
 
 @public(module=NN)
@@ -203,7 +207,7 @@ def hardswish_x(out_bar, x):
     return select(x <= -3, 0.0, select(x < 3, out_bar * (x / 3 + 0.5), out_bar))
 
 
-hardswish_ = elementwise("hardswish", hardswish_forward, hardswish_x, hidden=True)
+hardswish_ = elementwise("hardswish", hardswish_forward, hardswish_x, hidden=True, scalar=True)
 
 
 @public(module=NN)
@@ -224,8 +228,12 @@ def shrink_x(out_bar, x, y):
     return select((x < -y) | (x > y), out_bar, 0.0)
 
 
-softshrink_ = elementwise("softshrink", softshrink_forward, shrink_x, None, hidden=True)
-hardshrink_ = elementwise("hardshrink", hardshrink_forward, shrink_x, None, hidden=True)
+softshrink_ = elementwise(
+    "softshrink", softshrink_forward, shrink_x, None, hidden=True, scalar=True
+)
+hardshrink_ = elementwise(
+    "hardshrink", hardshrink_forward, shrink_x, None, hidden=True, scalar=True
+)
 
 
 @public(module=NN)

@@ -7,7 +7,6 @@ function) and 26 (normal distribution).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -35,19 +34,18 @@ def erf_x(x):
     return TWO_BY_SQRT_PI * np.exp(-x * x)
 
 
-erf = elementwise("erf", of_scipy("erf"), erf_x, floating=True, aliases=("special.erf",))
-
-
-def erf_array(x: Any) -> Any:
-    """`erf` within rules and forward functions, of arrays and Tensors."""
-    return erf(x)
+erf = elementwise(
+    "erf", of_scipy("erf"), erf_x, floating=True, scalar="erf", aliases=("special.erf",)
+)
 
 
 def erfc_x(x):
     return -TWO_BY_SQRT_PI * np.exp(-x * x)
 
 
-erfc = elementwise("erfc", of_scipy("erfc"), erfc_x, floating=True, aliases=("special.erfc",))
+erfc = elementwise(
+    "erfc", of_scipy("erfc"), erfc_x, floating=True, scalar="erfc", aliases=("special.erfc",)
+)
 
 
 def erfinv_x(out):
@@ -142,6 +140,7 @@ def xlog1py_y(x, y):
 
 #: ``x log1p(y)``: 0 where x is 0, unless y is nan.
 xlog1py = elementwise(
-    "special_xlog1py", xlog1py_forward, xlog1py_x, xlog1py_y, floating=True, hidden=True,
+    "special_xlog1py", xlog1py_forward, xlog1py_x, xlog1py_y,
+    floating=True, hidden=True, scalar=True,
     grad_name="SpecialXlog1PyBackward0", aliases=("special.xlog1py",),
 )  # fmt: skip

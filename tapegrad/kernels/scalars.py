@@ -26,7 +26,8 @@ def on_scalars(function: Callable[..., Any], dtype: np.dtype[Any]) -> Any:
     assert isinstance(function, FunctionType)
     code = function.__code__
     space = {**function.__globals__, "np": vectormath}
-    if (function.__module__ or "").startswith("tapegrad."):  # a person's integers may count something
+    # Only in our own functions are all integers values of elements.
+    if (function.__module__ or "").startswith("tapegrad."):
         for name in code.co_names:
             value = space.get(name)
             if isinstance(value, Primitive) and value.name in vectormath.of_one:

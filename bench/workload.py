@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
 from statistics import median
 from typing import Any
 
@@ -11,7 +10,7 @@ from bench.figures import Figure
 from bench.harness import Gradients, Program, Samples, assert_gradients_agree, measure
 from bench.session import Session, load
 
-THREADED = "torch, threaded"
+THREADED = ", threaded"
 
 
 @dataclass(frozen=True)
@@ -32,17 +31,19 @@ class Workload:
     rows: tuple[Row, ...]
     build: Callable[[Any], Program]
     peers: Mapping[str, Callable[[], Program]] = field(default_factory=dict)
-    #: torch runs with one thread and with all, and the better of the two counts.
+    #: Torch-like libraries run with one thread and with all; the better of the two counts.
     large: bool = False
 
     def run(self, session: Session) -> list[Figure]:
         """Check that the libraries' gradients agree, then time those that do."""
         programs = self.agreeing(session, self.programs(session))
-        if self.large and session.torch_threads > 1 and "torch" in programs:
-            programs[THREADED] = threaded(self.build(load("torch")), session.torch_threads)
-        samples = measure(programs, session.rounds)
-        if THREADED in programs:
-            samples = keep_better(samples)
+        if self.large and session.torch_threads > 1:
+            for label, module in session.torch_like.items():
+                if label in programs:
+                    library = load(module)
+                    program = threaded(library, self.build(library), session.torch_threads)
+                    programs[label + THREADED] = program
+        samples = keep_better(measure(programs, session.rounds))
         return [
             Figure(
                 self.name,
@@ -98,26 +99,28 @@ class Workload:
         return agreed
 
 
-def threaded(program: Program, count: int) -> Program:
-    """torch's program, with so many threads."""
-    torch = import_module("torch")
+def threaded(library: Any, program: Program, count: int) -> Program:
+    """A library's program, with so many threads."""
 
     def sample() -> dict[str, float]:
-        torch.set_num_threads(count)
+        library.set_num_threads(count)
         try:
             return program.sample()
         finally:
-            torch.set_num_threads(1)
+            library.set_num_threads(1)
 
     return Program(sample, program.gradients)
 
 
 def keep_better(samples: Samples) -> Samples:
-    """Let torch's samples be those with threads if it took less time with them."""
+    """Let a library's samples be those with threads if it took less time with them."""
     phases = list(samples.values())
-    alone, together = (median(samples.get("all", phases[0])[name]) for name in ("torch", THREADED))
-    for by_name in phases:
-        others = by_name.pop(THREADED)
-        if together < alone:
-            by_name["torch"] = others
+    total = samples.get("all", phases[0])
+    for name in [n for n in total if n.endswith(THREADED)]:
+        alone = name.removesuffix(THREADED)
+        better = median(total[name]) < median(total[alone])
+        for by_name in phases:
+            others = by_name.pop(name)
+            if better:
+                by_name[alone] = others
     return samples

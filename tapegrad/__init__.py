@@ -63,6 +63,7 @@ from tapegrad.random import fork_rng
 from tapegrad.signal import periodic as _periodic
 from tapegrad.size import Size
 from tapegrad.tensor import Tensor
+from tapegrad.threads import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
 
@@ -102,15 +103,6 @@ def set_default_device(device: object) -> None:
 def get_default_device() -> dtypes.device:
     """The CPU."""
     return dtypes.cpu
-
-
-def set_num_threads(count: int) -> None:
-    """Accepted for torch's sake: kernels run on one thread."""
-
-
-def get_num_threads() -> int:
-    """1: kernels run on one thread."""
-    return 1
 
 
 # -- names that are handed on ----------------------------------------------------------------------

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.broadcast import cast, fit, in_dtype_of
+from tapegrad.fused import library
 from tapegrad.primitive import Primitive, primitives
 from tapegrad.spec import specs
 from tapegrad.storage import clock, is_stale, owner, stamps, version_at
@@ -64,6 +65,13 @@ class _Native:
 native = _Native()
 
 
+def _find_fused(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
+    from tapegrad.kernels.fused import find
+
+    library.find = find
+    return find(name, dtype)
+
+
 def load_native() -> bool:
     """Load the native loop; False where it can't be used."""
     if native.loaded is None:
@@ -75,6 +83,7 @@ def load_native() -> bool:
             native.loaded = available()
             if native.loaded:
                 native.walk = walk_natively
+                library.find = _find_fused
                 for function in native.when_loaded:
                     function()
     return native.loaded

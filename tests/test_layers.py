@@ -9,7 +9,7 @@ import pytest
 # From the bottom up. A name stands for the module or folder of tapegrad/ and all that is in it,
 # unless a longer one ("nn.functional") is listed too.
 LAYERS = (
-    ("dtypes", "size", "layouts", "modes", "storage", "random", "cuda"),
+    ("dtypes", "size", "layouts", "modes", "storage", "random", "cuda", "fused", "threads"),
     ("printing", "primitive", "spec"),
     ("broadcast", "tape", "wengert"),
     ("kernels", "replay"),
@@ -38,6 +38,7 @@ RULES_IMPORT = (
     *(
         "tapegrad.broadcast",
         "tapegrad.dtypes",
+        "tapegrad.fused",
         "tapegrad.primitive",
         "tapegrad.random",
         "tapegrad.rules",

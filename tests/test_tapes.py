@@ -66,7 +66,7 @@ def test_many_records_leave_no_trace():
 def test_threads_have_tapes_of_their_own():
     x = leaf(3)
     lengths = {}
-    barrier = threading.Barrier(2)
+    barrier = threading.Barrier(2, timeout=60)
 
     def work(name, count):
         with tg.Tape() as tape:

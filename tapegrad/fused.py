@@ -1,0 +1,49 @@
+"""Fused functions over whole arrays: what rules call where NumPy would make many passes.
+
+    kernel = fused("softmax", x)
+    if kernel is not None:
+        out = np.empty_like(x)
+        kernel(len(rows), x, out, n)
+
+There are none before the native loop is loaded (`replay.load_native`), none for arrays that aren't
+contiguous ones of one dtype, float32 or float64, and none for Tensors (of which rules are given
+some when their derivative is wanted): a rule is written out in NumPy, and what is fused stands
+beside it. The functions themselves are in `kernels.fused`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+__all__ = ["fused"]
+
+
+class _Library:
+    """Where compiled functions are looked up: nowhere before the native loop is loaded."""
+
+    find: Callable[[str, np.dtype[Any]], Callable[..., None]] | None = None
+
+
+library = _Library()
+
+
+def fused(name: str, *arrays: Any) -> Callable[..., None] | None:
+    """The fused function of this name for these arrays, or None; see the module's text."""
+    find = library.find
+    if find is None:
+        return None
+    dtype = None
+    for x in arrays:
+        if type(x) is not np.ndarray or not x.flags.c_contiguous or not x.size:
+            return None
+        if dtype is None:
+            dtype = x.dtype
+            if dtype.char not in "fd" or not dtype.isnative:
+                return None
+        elif x.dtype != dtype:
+            return None
+    assert dtype is not None
+    return find(name, dtype)

@@ -1,0 +1,122 @@
+"""Functions over whole arrays in one pass, for `tapegrad.fused`: a file for each family.
+
+A function runs over a part of its work, ``begin`` to ``end``; then it has arrays, of which it sees
+the flat elements, and numbers. Annotations tell them apart:
+
+    def scaled(begin: Int, end: Int, x: Array, out: Array, n: Int, factor: Real) -> None:
+        for i in range(begin, end):
+            row, to = part(x, i, n), part(out, i, n)
+            for j in range(n):
+                to[j] = row[j] * factor
+
+`Array` has the dtype that it is compiled for, `Indices` are int64, `Real` is a number of the
+arrays' dtype. In it ``np`` may be `vectormath`, and `added` adds in any order, so that LLVM can
+vectorise a sum.
+
+Called as ``scaled(count, x, out, n, factor)`` it does all of its ``count`` parts: on several
+threads, in one share for each, if the arrays are large and `threads` allows it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba import carray, types
+from numba.extending import register_jitable
+
+from tapegrad import threads
+from tapegrad.kernels import vectormath
+from tapegrad.kernels.cache import KernelCache, fingerprint
+from tapegrad.kernels.fused import lanes
+from tapegrad.kernels.native import (
+    DATA,
+    DIMENSIONS,
+    NDIM,
+    compile_native,
+    load32,
+    load64,
+    pointer_to,
+)
+
+__all__ = ["find"]
+
+#: The files of this folder, by the functions that are in them.
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "softmax": ("softmax", "softmax_x"),
+}
+FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
+
+_KINDS = {"Int": types.int64, "Real": types.float64, "Array": types.int64, "Indices": types.int64}
+_C_KINDS: dict[Any, Any] = {types.int64: ctypes.c_int64, types.float64: ctypes.c_double}
+
+
+@register_jitable
+def elements(array: Any, zero: Any) -> Any:
+    """The elements of a contiguous array, given the address of its object."""
+    n = 1
+    dimensions = load64(array + DIMENSIONS)
+    for i in range(load32(array + NDIM)):
+        n *= load64(dimensions + 8 * i)
+    return carray(pointer_to(load64(array + DATA), zero), n)
+
+
+def _source(name: str, kinds: list[str]) -> str:
+    names = [f"a{i}" for i in range(len(kinds))]
+    values = {
+        "Int": "{0}",
+        "Real": "real({0})",
+        "Array": "elements({0}, real(0))",
+        "Indices": "elements({0}, index(0))",
+    }
+    given = ", ".join(values[kind].format(n) for kind, n in zip(kinds, names, strict=True))
+    return f"def {name}({', '.join(names)}):\n    function({given})\n"
+
+
+def _over_part(run: Any, given: list[Any], operands: Any, begin: int, end: int) -> None:
+    """Run over a part; ``operands`` are alive meanwhile, whatever interrupts the other threads."""
+    run(begin, end, *given)
+
+
+@functools.cache
+def find(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
+    """The function of this name for arrays of a dtype, from the kernel cache where it is there."""
+    module = importlib.import_module(f"{__name__}.{FAMILY_OF[name]}")
+    function = getattr(module, name)
+    kinds = [p.annotation for p in inspect.signature(function).parameters.values()]
+    own = inspect.getsource(module) + inspect.getsource(lanes)
+    mark = hashlib.sha256(fingerprint(function) + vectormath.stamp() + own.encode()).digest()
+    compiled_name = f"{name}_{dtype.name}_{mark.hex()[:16]}"
+    source = _source(compiled_name, kinds)
+    space = {
+        "__name__": __name__,
+        "elements": elements,
+        "function": register_jitable(inline="always")(function),
+        "index": numba.int64,
+        "real": numba.float32 if dtype == np.float32 else numba.float64,
+    }
+    exec(compile(source, f"<fused {name}>", "exec"), space)
+    cache = KernelCache(f"fused-{name}-{dtype.name}", source.encode(), mark)
+    signature = types.void(*[_KINDS[kind] for kind in kinds])
+    compiled = compile_native(space[compiled_name], signature, cache, fastmath=False)
+    # CFUNCTYPE: the GIL is let go of meanwhile.
+    run = ctypes.CFUNCTYPE(None, *[_C_KINDS[_KINDS[kind]] for kind in kinds])(compiled.address)
+    are_arrays = tuple(kind in ("Array", "Indices") for kind in kinds[2:])
+
+    def call(count: int, *operands: Any) -> None:
+        given = [id(x) if a else x for x, a in zip(operands, are_arrays, strict=True)]
+        largest = max(x.nbytes for x, a in zip(operands, are_arrays, strict=True) if a)
+        if largest < threads.WORTH_BYTES:
+            run(0, count, *given)
+        else:
+            threads.share(count, functools.partial(_over_part, run, given, operands))
+
+    call.compiled = compiled  # type: ignore[attr-defined]
+    return call

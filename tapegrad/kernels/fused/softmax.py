@@ -1,0 +1,32 @@
+"""Softmax and its logarithm along the last axis: see `rules.softmax`."""
+
+from __future__ import annotations
+
+from tapegrad.kernels import vectormath as np
+from tapegrad.kernels.fused.lanes import Array, Int, added, larger, part
+from tapegrad.kernels.native import like
+
+
+def softmax(begin: Int, end: Int, x: Array, out: Array, n: Int) -> None:
+    for i in range(begin, end):
+        row, to = part(x, i, n), part(out, i, n)
+        most = row[0]
+        for j in range(n):
+            most = larger(most, row[j])
+        total = like(row[0], 0)
+        for j in range(n):
+            to[j] = np.exp(row[j] - most)
+            total = added(total, to[j])
+        scale = 1 / total
+        for j in range(n):
+            to[j] *= scale
+
+
+def softmax_x(begin: Int, end: Int, bar: Array, out: Array, x_bar: Array, n: Int) -> None:
+    for i in range(begin, end):
+        row, y, to = part(bar, i, n), part(out, i, n), part(x_bar, i, n)
+        total = like(row[0], 0)
+        for j in range(n):
+            total = added(total, row[j] * y[j])
+        for j in range(n):
+            to[j] = (row[j] - total) * y[j]

@@ -1,0 +1,80 @@
+"""Work shared between threads: large arrays only, in as many shares as there are threads.
+
+The threads are Python's own, kept for the next time; what they run lets go of the GIL. None is
+started before there is work for it, nor in a child process by its parent's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["WORTH_BYTES", "get_num_threads", "set_num_threads", "share"]
+
+#: Arrays below this size are done before another thread would wake up.
+WORTH_BYTES = 1 << 20
+
+
+def _available() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _Pool:
+    """The threads beside the calling one; made when they are first needed."""
+
+    def __init__(self) -> None:
+        self.count = int(os.environ.get("OMP_NUM_THREADS", "0") or 0) or _available()
+        self.executor: Any = None
+
+    def forget(self) -> None:
+        """In a child process: its parent's threads aren't there."""
+        self.executor = None
+
+
+_pool = _Pool()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.forget)
+
+
+def get_num_threads() -> int:
+    """How many threads share the work on a large array."""
+    return _pool.count
+
+
+def set_num_threads(count: int) -> None:
+    """How many threads may share the work on a large array, the calling one among them.
+
+    Raises RuntimeError for a number below 1. BLAS has threads of its own
+    (``OPENBLAS_NUM_THREADS``).
+    """
+    if count < 1:
+        raise RuntimeError("set_num_threads expects a positive integer")
+    if count != _pool.count:
+        _pool.count, _pool.executor = count, None
+
+
+def share(count: int, work: Callable[[int, int], None]) -> None:
+    """Do ``work(begin, end)`` for all of ``range(count)``, a share in each thread."""
+    shares = min(_pool.count, count)
+    if shares < 2:
+        work(0, count)
+        return
+    executor = _pool.executor
+    if executor is None:
+        from concurrent.futures import ThreadPoolExecutor
+
+        executor = _pool.executor = ThreadPoolExecutor(_pool.count - 1, "tapegrad")
+    bounds = [count * i // shares for i in range(shares + 1)]
+    try:
+        others = [executor.submit(work, *bounds[i : i + 2]) for i in range(1, shares)]
+    except RuntimeError:  # the interpreter is shutting down
+        work(0, count)
+        return
+    try:
+        work(*bounds[:2])
+    finally:
+        for other in others:
+            other.result()

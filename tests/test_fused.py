@@ -1,0 +1,163 @@
+"""Fused functions beside their rules; and the threads that share their work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+import tapegrad as tg
+from tapegrad import replay, threads
+from tapegrad.fused import fused, library
+from tests.samples import SAMPLES
+
+pytestmark = pytest.mark.skipif(
+    not replay.load_native(), reason="there is no machine code on this machine"
+)
+
+
+def gradients(sample, dtype, scale):
+    arrays = [np.asarray(a * scale, dtype) for a in sample.arrays()]
+    leaves = [tg.from_numpy(a).requires_grad_() for a in arrays]
+    out = sample.call(*leaves)
+    weights = np.random.default_rng(1).uniform(-1, 1, out.shape)
+    out.backward(tg.from_numpy(np.asarray(weights)).to(out.dtype))
+    return [out.detach().numpy(), *(x.grad.numpy() for x in leaves if x.grad is not None)]
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """The names of the fused functions that are called, as they are called."""
+    from tapegrad.kernels.fused import find as found
+
+    names = []
+
+    def find(name, dtype):
+        names.append(name)
+        return found(name, dtype)
+
+    monkeypatch.setattr(library, "find", find)
+    return names
+
+
+def assert_fused_is_rule(sample, dtype, scale, monkeypatch):
+    with_it = gradients(sample, dtype, scale)
+    monkeypatch.setattr(library, "find", None)
+    without = gradients(sample, dtype, scale)
+    for a, b in zip(with_it, without, strict=True):
+        eps = np.finfo(dtype).eps
+        limit = 100 * eps * max(1.0, float(np.abs(b).max(initial=0.0)))
+        np.testing.assert_allclose(a, b, rtol=100 * eps, atol=limit, strict=True)
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+def test_fused_is_rule(sample, dtype, scale, monkeypatch, called):
+    if sample.positive and scale > 1:
+        pytest.skip("the sample's domain may end before")
+    try:
+        gradients(sample, dtype, scale)
+    except (RuntimeError, ValueError, tg.linalg.LinAlgError):
+        pytest.skip("not for this dtype or these values")
+    if called:
+        assert_fused_is_rule(sample, dtype, scale, monkeypatch)
+
+
+def test_every_fused_function_has_a_sample(called):
+    from tapegrad.kernels.fused import FAMILY_OF
+
+    for sample in SAMPLES:
+        gradients(sample, np.float64, 1.0)
+    assert set(called) == set(FAMILY_OF)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_shares_of_large_arrays(count, monkeypatch):
+    monkeypatch.setattr(threads, "WORTH_BYTES", 0)
+    x = np.random.default_rng(0).uniform(-1, 1, (17, 9))
+    before = tg.get_num_threads()
+    tg.set_num_threads(count)
+    try:
+        out = np.empty_like(x)
+        fused("softmax", x)(17, x, out, 9)
+    finally:
+        tg.set_num_threads(before)
+    expected = np.exp(x) / np.exp(x).sum(1, keepdims=True)
+    np.testing.assert_allclose(out, expected, rtol=1e-14)
+
+
+def test_not_for_other_arrays():
+    x = np.ones((4, 4))
+    assert fused("softmax", x) is not None
+    for other in (x.T[:2], x.astype(np.float16), x[:0], x.astype(">f8"), tg.ones(2, 2), None):
+        assert fused("softmax", other) is None
+    assert fused("softmax", x, x.astype(np.float32)) is None
+
+
+# -- threads ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def four_threads():
+    before = tg.get_num_threads()
+    tg.set_num_threads(4)
+    yield
+    tg.set_num_threads(before)
+
+
+def test_all_is_done_once(four_threads):
+    for count in (0, 1, 3, 4, 5, 100):
+        parts = []
+        threads.share(count, lambda begin, end, to=parts: to.append((begin, end)))
+        done = [i for begin, end in sorted(parts) for i in range(begin, end)]
+        assert done == list(range(count))
+
+
+def test_errors_are_told(four_threads):
+    def work(begin, end):
+        if end == 4:
+            raise ValueError("of the last part")
+
+    with pytest.raises(ValueError, match="of the last part"):
+        threads.share(4, work)
+
+
+def test_number_of_threads(four_threads):
+    assert tg.get_num_threads() == 4
+    with pytest.raises(RuntimeError, match="expects a positive integer"):
+        tg.set_num_threads(0)
+    assert tg.get_num_threads() == 4
+
+
+def test_from_several_threads_at_once(four_threads):
+    totals = []
+
+    def work():
+        for _ in range(100):
+            found = []
+            threads.share(10, lambda begin, end, found=found: found.append(end - begin))
+            totals.append(sum(found))
+
+    running = [threading.Thread(target=work) for _ in range(4)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+    assert totals == [10] * 400
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_after_fork(four_threads):
+    threads.share(4, lambda begin, end: None)
+    child = os.fork()
+    if not child:
+        signal.alarm(10)
+        found = []
+        threads.share(8, lambda begin, end: found.append(end - begin))
+        os._exit(0 if sum(found) == 8 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

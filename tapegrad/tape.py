@@ -92,6 +92,8 @@ class Tape:
         self._replays: list[int] = []  # the threads that are in a replay, once for each
         #: The sweep's inner loop, compiled; set once Numba has been loaded for a replay.
         self.native_sweep: Callable[[list[Record], int, int], int] | None = None
+        #: Places of records that are noted and not yet in the list.
+        self._arriving: set[int] = set()
         self._bytes = 0
         self._swept = 0  # records that have survived a sweep stand before this index
         self._full = 2 * SWEEP_RECORDS
@@ -104,12 +106,22 @@ class Tape:
         if nbytes > SMALL_BYTES:
             self._bytes += nbytes
         if switch.watched:
-            self._threads[unshared(record[PLACE])] = threading.get_ident()
-            for watcher in self.watchers:
-                record = watcher(record)
-        self.records.append(record)
+            self._append_watched(record)
+        else:
+            self.records.append(record)
         if record[PLACE] > switch.limit or self._bytes > SWEEP_BYTES:
             self.sweep()
+
+    def _append_watched(self, record: Record) -> None:
+        place = unshared(record[PLACE])
+        self._arriving.add(place)  # or a sweep would forget what is noted of it
+        try:
+            self._threads[place] = threading.get_ident()
+            for watcher in tuple(self.watchers):
+                record = watcher(record)
+            self.records.append(record)
+        finally:
+            self._arriving.discard(place)
 
     def new_leaf(self, tensor: Any) -> int:
         """A place for a leaf Tensor."""
@@ -216,10 +228,14 @@ class Tape:
 
     def _drop_notes(self) -> None:
         """Forget what was noted of records that are gone."""
-        if self.notes or self._threads:
-            alive = set(map(_place, self.records))
-            for table in (self.notes, self._threads):
-                for place in [p for p in table if p > 0 and p not in alive]:
+        tables = [table for table in (self.notes, self._threads) if table]
+        if tables:
+            # Other threads record and note meanwhile: what they noted first is looked up last.
+            noted = [list(table) for table in tables]
+            alive = self._arriving.copy()
+            alive.update(map(_place, self.records))
+            for table, places in zip(tables, noted, strict=True):
+                for place in [p for p in places if p > 0 and p not in alive]:
                     table.pop(place, None)
 
     def begin_replay(self) -> None:

@@ -9,12 +9,6 @@ from tapegrad.batching.calls import call
 from tapegrad.batching.writing import changed, copy_into, set_items
 from tapegrad.primitive import Primitive
 
-
-def _loaded() -> None:
-    pass
-
-
-rules.load = _loaded
 rules.apply = apply
 rules.change = changed
 rules.copy = copy_into

@@ -24,6 +24,7 @@ from typing import Any as _Any
 from tapegrad import (
     alike,
     autograd,
+    batched,
     creation,
     cuda,
     dtypes,
@@ -151,6 +152,9 @@ operators.namespaces.append(globals())
 # NumPy's floating-point warnings aren't the user's business where torch has none. (Under another
 # filter, or np.errstate, which may make them errors, each operation deals with them itself.)
 _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"tapegrad\.")
+
+# vmap's rules are in a layer above what calls them.
+batched.rules.load = lambda: _import_module("tapegrad.batching")
 
 # The things themselves, not the modules of those names, which `from tapegrad.tape import ...` still
 # finds.

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from importlib import import_module
 from typing import Any
 
 from tapegrad import random
@@ -149,10 +148,8 @@ class Rules:
     copy: Callable[[Any, Any], Any]
     #: ``set_items(input, index, value)``: ``input[index] = value``.
     set_items: Callable[[Any, tuple[Any, ...], Any], None]
-
-    def load(self) -> None:
-        """Load them, from a layer above this one."""
-        import_module("tapegrad.batching")
+    #: Loads them.
+    load: Callable[[], Any]
 
 
 rules = Rules()

@@ -25,6 +25,8 @@ class _Library:
     """Where compiled functions are looked up: nowhere before the native loop is loaded."""
 
     find: Callable[[str, np.dtype[Any]], Callable[..., None]] | None = None
+    #: ``forward(primitive, arrays)`` of an elementwise primitive, large arrays; None: it can't.
+    forward: Callable[[Any, tuple[np.ndarray, ...]], np.ndarray | None] | None = None
 
 
 library = _Library()

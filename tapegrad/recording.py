@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.batched import any_batched, rules
+from tapegrad.fused import library
 from tapegrad.modes import modes, switch
 from tapegrad.operands import (
     check_broadcast,
@@ -26,7 +27,7 @@ from tapegrad.operands import (
     promoted,
 )
 from tapegrad.primitive import Primitive, structural
-from tapegrad.spec import Spec, spec_of
+from tapegrad.spec import SHORT_BYTES, Spec, spec_of
 from tapegrad.tape import tape
 from tapegrad.tensor import Tensor, View, as_tensor_input, place_of
 
@@ -208,6 +209,11 @@ def quietly(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
 
 
 def _compute(primitive: Primitive, arrays: tuple[np.ndarray, ...]) -> np.ndarray:
+    large = arrays[0].nbytes > SHORT_BYTES or arrays[-1].nbytes > SHORT_BYTES
+    if large and library.forward is not None:
+        array = library.forward(primitive, arrays)
+        if array is not None:
+            return array
     try:
         array = quietly(primitive.forward, arrays)
     except ValueError:

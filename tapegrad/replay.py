@@ -72,6 +72,13 @@ def _find_fused(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
     return find(name, dtype)
 
 
+def _find_forward(primitive: Primitive, arrays: tuple[np.ndarray, ...]) -> np.ndarray | None:
+    from tapegrad.kernels.large import large_forward
+
+    library.forward = large_forward
+    return large_forward(primitive, arrays)
+
+
 def load_native() -> bool:
     """Load the native loop; False where it can't be used."""
     if native.loaded is None:
@@ -84,6 +91,7 @@ def load_native() -> bool:
             if native.loaded:
                 native.walk = walk_natively
                 library.find = _find_fused
+                library.forward = _find_forward
                 for function in native.when_loaded:
                     function()
     return native.loaded
@@ -275,11 +283,15 @@ class Replay:
             # Its last use: whoever has it now may add to it in place.
             self.owned.add(last)
         if not self.retain:
-            for value in record[INPUTS + n :]:
-                if value is not None:
-                    released = record[: INPUTS + n] + (RELEASED,) * (n + 1)
-                    self.tape.records[index] = released
-                    break
+            self.release(index, record)
+
+    def release(self, index: int, record: Record) -> None:
+        """Let go of what a record has saved."""
+        n = arity(record)
+        for value in record[INPUTS + n :]:
+            if value is not None:
+                self.tape.records[index] = record[: INPUTS + n] + (RELEASED,) * (n + 1)
+                break
 
     def _holder(self, place: int) -> dict[int, Any]:
         return self.adjoints if place > 0 else self.leaves

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Spec", "number_array", "spec_for", "spec_of", "spec_table", "specs"]
+__all__ = ["SHORT_BYTES", "Spec", "number_array", "spec_for", "spec_of", "spec_table", "specs"]
 
 #: Arrays up to this size take the short recording path, which does not count bytes: the garbage
 #: that can gather between two sweeps of the tape is bounded by this times the sweep's interval.

@@ -9,7 +9,18 @@ import pytest
 # From the bottom up. A name stands for the module or folder of tapegrad/ and all that is in it,
 # unless a longer one ("nn.functional") is listed too.
 LAYERS = (
-    ("dtypes", "size", "layouts", "modes", "storage", "random", "cuda", "fused", "threads"),
+    (
+        "dtypes",
+        "size",
+        "layouts",
+        "modes",
+        "storage",
+        "random",
+        "cuda",
+        "fused",
+        "threads",
+        "buffers",
+    ),
     ("printing", "primitive", "spec"),
     ("broadcast", "tape", "wengert"),
     ("kernels", "replay"),

@@ -64,6 +64,14 @@ class _Compiled:
                 self._tables = tables
         return tables
 
+    def kernel(self, code: int, index: int, dtype: np.dtype[Any]) -> int | None:
+        """The address of the kernel of an input of a primitive; None if there is none."""
+        position = 2 * ARITY * code + 2 * index + DTYPES.index(dtype)
+        if not self.refresh().addresses[position]:
+            self.compile(position)
+        address = int(self._tables.addresses[position])
+        return None if address == -1 else address
+
     def compile(self, position: int) -> None:
         """Compile the kernel at a position of the table, or note that there is none."""
         code, rest = divmod(position, 2 * ARITY)

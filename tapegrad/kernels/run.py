@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tapegrad.kernels import leaves, loop
-from tapegrad.kernels.compiled import compiled, dtype_code
+from tapegrad.kernels.blocks import run_blocks
+from tapegrad.kernels.compiled import BIG_BYTES, compiled, dtype_code
 from tapegrad.replay import Replay, added, check_share
 from tapegrad.spec import Spec, specs
 from tapegrad.storage import clock
@@ -161,9 +162,10 @@ class _NativeWalk:
         if not self._attached:
             self._attach()
         record = records[index]
-        self._to_python(index, record[PLACE])
         self.state[loop.INDEX] = index - 1
-        self.replay.step(index, record)
+        if specs[record[SPEC]].nbytes <= BIG_BYTES or not run_blocks(self, index):
+            self.drop(index, record[PLACE], keep=True)
+            self.replay.step(index, record)
         if self._stopping or self.replay.tape.notes:
             self._set_stops()
 
@@ -196,7 +198,7 @@ class _NativeWalk:
         self.state[loop.LEAVES] = self.leaf_table.ctypes.data
         self.state[loop.LEAF_MASK] = self.leaf_table.size // leaves.COLUMNS - 1
 
-    def _row(self, place: int) -> np.ndarray:
+    def row(self, place: int) -> np.ndarray:
         """The row of a leaf; an empty one if it has none."""
         rows = self.leaf_table.reshape(-1, leaves.COLUMNS)
         mask = len(rows) - 1
@@ -212,14 +214,14 @@ class _NativeWalk:
             old = self.leaf_table.reshape(-1, leaves.COLUMNS)
             self.leaf_table = np.zeros(2 * self.leaf_table.size, np.int64)
             for row in old[old[:, leaves.PLACE] != 0]:
-                self._row(int(row[leaves.PLACE]))[:] = row
+                self.row(int(row[leaves.PLACE]))[:] = row
             self._set_leaf_table()
         state[loop.LEAF_COUNT] += 1
         replay = self.replay
         leaf: Any = replay.tape.leaf(place)
         unwanted = leaf is None or (replay.targets is not None and place not in replay.targets)
         if unwanted:
-            self._row(place)[:] = (place, leaves.DEAD, 0, 0, 0, 0, 0)
+            self.row(place)[:] = (place, leaves.DEAD, 0, 0, 0, 0, 0)
             return
         before = replay.leaves.get(place)
         spec = leaf._spec
@@ -234,7 +236,7 @@ class _NativeWalk:
         row = (buffer.ctypes.data, before is not None, 0, buffer.size)
         # If it was given other data since it was used, Python will find that out.
         same = buffer.shape == spec.shape and buffer.dtype == spec.dtype
-        self._row(place)[:] = (place, *row, dtype_code(spec) if same else -1, id(spec.shape))
+        self.row(place)[:] = (place, *row, dtype_code(spec) if same else -1, id(spec.shape))
 
     def _collect_leaves(self) -> None:
         """Hand the adjoints of leaves to the replay that the loop hasn't given away."""
@@ -263,7 +265,7 @@ class _NativeWalk:
         """As `Replay.add`, for a share that Python computed."""
         replay = self.replay
         if place < 0:
-            row = self._row(place)
+            row = self.row(place)
             if row[leaves.PLACE] == 0:
                 # From now on Python meets the leaves first: it may have a share already.
                 self.state[loop.SHARED] = 0
@@ -294,16 +296,49 @@ class _NativeWalk:
             self.table[index] = address
             _view(address, spec)[...] = share
 
-    def _to_python(self, index: int, place: int) -> None:
-        """Move the adjoint of a record from the loop to the replay."""
+    def drop(self, index: int, place: int, keep: bool = False) -> None:
+        """The record has no adjoint in the loop any more: it has run, or Python keeps it."""
         address = int(self.table[index])
         if address > loop.IN_PYTHON:
-            spec = specs[self.replay.tape.records[index][SPEC]]
-            self.replay.adjoints[place] = _view(address, spec).copy()
-            self.replay.owned.add(place)
+            if keep:
+                spec = specs[self.replay.tape.records[index][SPEC]]
+                self.replay.adjoints[place] = _view(address, spec).copy()
+                self.replay.owned.add(place)
             _free(address)
+        elif not keep:
+            del self.replay.adjoints[place]
+            self.replay.owned.discard(place)
         self.table[index] = 0
         self.state[loop.PENDING] -= 1
+
+    def gathered(self, place: int) -> tuple[Any, bool, bool]:
+        """The adjoint that Python keeps; whether it may be changed; whether it has shares."""
+        replay = self.replay
+        held = replay.adjoints if place > 0 else replay.leaves
+        if place < 0:
+            row = self.row(place)
+            if row[leaves.PLACE] != 0:
+                address = int(row[leaves.ARRAY])
+                array = _object_at(address) if address else self.buffers[place]
+                return array, True, bool(row[leaves.FILLED])
+        before = held.get(place)
+        return before, place in replay.owned, before is not None
+
+    def put(self, place: int, array: np.ndarray) -> None:
+        """Let an array be the adjoint of a place: the one that was `gathered`, or a new one."""
+        replay = self.replay
+        if place > 0:
+            self._mark(place)
+            replay.adjoints[place] = array
+        else:
+            row = self.row(place)
+            if row[leaves.PLACE] != 0:
+                row[leaves.FILLED] = 1
+                return
+            # From now on Python meets the leaves first: it has a share already.
+            self.state[loop.SHARED] = 0
+            replay.leaves[place] = array
+        replay.owned.add(place)
 
 
 def _is_plain(array: Any, spec: Spec) -> bool:

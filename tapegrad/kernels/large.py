@@ -1,0 +1,80 @@
+"""Large arrays, forward: an elementwise operation's inner loop, shared between threads."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tapegrad import buffers, threads
+from tapegrad.kernels.innerloop import inner_loop
+from tapegrad.kernels.native import ufunc_loop
+from tapegrad.primitive import Primitive
+
+__all__ = ["large_forward"]
+
+# CFUNCTYPE: the GIL is let go of meanwhile.
+_LOOP = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)
+
+
+@functools.cache
+def _loop_of(primitive: Primitive, dtype: np.dtype[Any]) -> tuple[Any, ...] | None:
+    """The loop, what it is given as data, and the dtype of the result; None if there is none."""
+    result = dtype if any(primitive.bound) else np.dtype(bool)
+    ufunc = primitive.scalar or primitive.forward
+    if isinstance(ufunc, np.ufunc):
+        found = ufunc_loop(ufunc, f"{dtype.char * primitive.arity}->{result.char}")
+        return None if found is None else (_LOOP(found[0]), found[1], result)
+    if primitive.scalar is None or result is not dtype:
+        return None
+    compiled = inner_loop(primitive, dtype)
+    return _LOOP(compiled.address), 0, result, compiled  # which owns the code
+
+
+def large_forward(primitive: Primitive, arrays: tuple[np.ndarray, ...]) -> np.ndarray | None:
+    """The result of an elementwise primitive; None where it is for NumPy.
+
+    The arrays are contiguous ones of one shape and dtype, float32 or float64, or 0-d.
+    """
+    if primitive.arity != len(arrays) or len(arrays) > 2:
+        return None
+    largest = max(arrays, key=_ndim)
+    dtype, shape = largest.dtype, largest.shape
+    for x in arrays:
+        alike = x.dtype == dtype and x.flags.c_contiguous and x.flags.aligned
+        if not alike or (x.ndim and x.shape != shape):
+            return None
+    found = _loop_of(primitive, dtype) if dtype.char in "fd" and dtype.isnative else None
+    if found is None:
+        return None
+    loop, data, result = found[:3]
+    out = buffers.empty(shape, result)
+    operands = (*arrays, out)
+    starts = [x.ctypes.data for x in operands]
+    steps = [x.itemsize if x.ndim else 0 for x in operands]
+    work = functools.partial(_over_part, loop, data, starts, steps, operands)
+    if out.nbytes < threads.WORTH_BYTES:
+        work(0, out.size)
+    else:
+        threads.share(out.size, work)
+    return out
+
+
+def _ndim(x: np.ndarray) -> int:
+    return x.ndim
+
+
+def _over_part(
+    loop: Callable[..., None], data: int, starts: list[int], steps: list[int],
+    operands: tuple[np.ndarray, ...], begin: int, end: int,
+) -> None:  # fmt: skip
+    """Run the loop over a part; ``operands`` are alive meanwhile, whatever interrupts others."""
+    pointers = [start + begin * step for start, step in zip(starts, steps, strict=True)]
+    count = len(pointers)
+    args = (ctypes.c_int64 * count)(*pointers)
+    dimensions = (ctypes.c_int64 * 1)(end - begin)
+    strides = (ctypes.c_int64 * count)(*steps)
+    loop(ctypes.addressof(args), ctypes.addressof(dimensions), ctypes.addressof(strides), data)

@@ -1,0 +1,279 @@
+"""Large arrays: shared between threads forward, block by block backward, in memory used again."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+
+import tapegrad as tg
+from tapegrad import buffers, replay
+from tapegrad.fused import library
+from tapegrad.kernels import blocks, run
+
+pytestmark = pytest.mark.skipif(
+    not replay.load_native(), reason="there is no machine code on this machine"
+)
+
+SHAPE = (600, 521)  # more than a MiB of float32, and no whole number of blocks
+F = tg.nn.functional
+
+
+def leaf(seed, dtype=np.float32, shape=SHAPE):
+    values = np.random.default_rng(seed).uniform(-1.5, 1.5, shape).astype(dtype)
+    return tg.from_numpy(values).requires_grad_()
+
+
+def shared_leaf(x, y):
+    return (tg.tanh(x * y + 1.5) * tg.sigmoid(x) + tg.exp(-x * x)).sum()
+
+
+def numbers(x, y):
+    return (2.0 * x - y / 3.0 + (1.0 - x) ** 2).mean()
+
+
+def selected(x, y):
+    return tg.where(x > y, x * y, x.exp()).sum()
+
+
+def through_matmul(x, y):
+    z = (x * y).sin()
+    return (z.T @ (z * x)).sum() + z.cos().sum()
+
+
+def broadcast(x, y):
+    return ((x + y[0]) * y).sum() + (x * x).sum(0).exp().mean()
+
+
+def strided(x, y):
+    return (x.T.contiguous() * y.T).sum() + (x[::1] * x.exp()).sum()
+
+
+def several_roots(x, y):
+    a = x * y
+    return (a.exp() * x).sum() + (a * a).relu().sum() + a.abs().sqrt().max()
+
+
+def compiled_forward(x, y):
+    return (F.gelu(x) + F.silu(y) * tg.erf(x) + F.softplus(y)).sum()
+
+
+def in_place(x, y):
+    z = x * y
+    z.mul_(x).add_(1.0)
+    return (z * y).sum()
+
+
+def views(x, y):
+    z = (x * y).reshape(-1)
+    return (z * z.exp()).sum() + (z.view(SHAPE) * x).sum()
+
+
+PROGRAMS = [
+    shared_leaf, numbers, selected, through_matmul, broadcast, strided, several_roots,
+    compiled_forward, in_place, views,
+]  # fmt: skip
+
+
+@pytest.fixture
+def by_rules(monkeypatch):
+    """As it is done without machine code for large arrays."""
+
+    def switch_off():
+        monkeypatch.setattr(library, "forward", None)
+        monkeypatch.setattr(run, "run_blocks", lambda walk, index: False)
+
+    return switch_off
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """The numbers of records of the runs."""
+    counts = []
+    whole = blocks.Planner.run
+
+    def counted(planner):
+        counts.append(len(planner.found))
+        whole(planner)
+
+    monkeypatch.setattr(blocks.Planner, "run", counted)
+    return counts
+
+
+def gradients(program, dtype):
+    x, y = leaf(0, dtype), leaf(1, dtype)
+    loss = program(x, y)
+    loss.backward(retain_graph=True)
+    once = [x.grad.clone(), y.grad.clone()]
+    loss.backward()
+    return [t.detach().numpy() for t in (loss, *once, x.grad, y.grad)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_large_is_as_small(program, dtype, by_rules, runs):
+    found = gradients(program, dtype)
+    assert sum(runs) > 2
+    by_rules()
+    for a, b in zip(found, gradients(program, dtype), strict=True):
+        eps = np.finfo(dtype).eps
+        limit = 50 * eps * max(1.0, float(np.abs(b).max()))
+        np.testing.assert_allclose(a, b, rtol=50 * eps, atol=limit, strict=True)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_any_number_of_threads_gives_the_same_bits(threads):
+    expected = gradients(shared_leaf, np.float32)
+    before = tg.get_num_threads()
+    tg.set_num_threads(threads)
+    try:
+        found = gradients(shared_leaf, np.float32)
+    finally:
+        tg.set_num_threads(before)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b, strict=True)
+
+
+def test_one_run_for_an_expression(runs):
+    x, y = leaf(0), leaf(1)
+    shared_leaf(x, y).backward()
+    assert runs == [9]
+
+
+def test_intermediate_targets(by_rules):
+    def work():
+        x, y = leaf(0), leaf(1)
+        a = x * y
+        b = a.exp()
+        return tg.autograd.grad((b * x + a).sum(), (a, x))
+
+    found = work()
+    by_rules()
+    for a, b in zip(found, work(), strict=True):
+        tg.testing.assert_close(a, b)
+
+
+def test_hooks_are_called():
+    x = leaf(0)
+    seen = []
+    a = x * 2.0
+    b = a.exp()
+    a.register_hook(lambda bar: seen.append(bar.shape) or bar * 0.5)
+    b.sum().backward()
+    assert seen == [SHAPE]
+    tg.testing.assert_close(x.grad, (x * 2.0).exp().detach())
+
+
+def test_second_order():
+    x = leaf(0, np.float64)
+    (first,) = tg.autograd.grad((x * x.exp()).sum(), x, create_graph=True)
+    (second,) = tg.autograd.grad(first.sum(), x)
+    tg.testing.assert_close(second, ((x + 2.0) * x.exp()).detach())
+
+
+def test_leaves_that_are_gone():
+    x = leaf(0)
+    y = leaf(1) * x
+    z = (y * leaf(2)).exp()
+    gc.collect()
+    z.sum().backward()
+    assert x.grad.shape == SHAPE
+
+
+def test_a_changed_value_is_found():
+    x = leaf(0)
+    y = x * 1.0
+    z = (y * y).exp().sum()
+    with tg.no_grad():
+        y.add_(1.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        z.backward()
+    assert x.grad is None
+
+
+def test_released_records_say_so():
+    x = leaf(0)
+    y = (x * x).exp()
+    y.sum().backward()
+    with pytest.raises(RuntimeError, match="second time"):
+        (y * 1.0).sum().backward()
+
+
+def test_other_data_since_its_use():
+    x = leaf(0)
+    y = (x * x).exp().sum()
+    x.data = tg.zeros(3)
+    with pytest.raises(RuntimeError, match="another shape"):
+        y.backward()
+
+
+def test_an_interrupt_leaves_the_tape_usable(monkeypatch):
+    x, y = leaf(0), leaf(1)
+    loss = shared_leaf(x, y)
+
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(blocks.Run, "go", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            loss.backward()
+    assert x.grad is None
+    loss.backward()
+    other_x, other_y = leaf(0), leaf(1)
+    shared_leaf(other_x, other_y).backward()
+    np.testing.assert_array_equal(x.grad.numpy(), other_x.grad.numpy())
+
+
+def test_special_values(by_rules):
+    values = np.tile(np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1.0], np.float32), 60_000)
+
+    def work():
+        x = tg.from_numpy(values.copy()).requires_grad_()
+        (x * x + 1.0 / x).sum().backward()
+        return x.grad.numpy()
+
+    with np.errstate(all="raise"):
+        found = work()
+    by_rules()
+    np.testing.assert_array_equal(found, work())
+
+
+# -- memory ----------------------------------------------------------------------------------------
+
+
+def test_memory_is_used_again_when_nobody_holds_it():
+    first = buffers.empty((1 << 19,), np.dtype(np.float32))
+    view = first[5:].reshape(-1)
+    address = first.ctypes.data
+    del first
+    second = buffers.empty((1 << 19,), np.dtype(np.float32))
+    assert second.ctypes.data != address  # a view holds it
+    del view
+    third = buffers.empty((1 << 10, 1 << 9), np.dtype(np.float32))
+    assert third.ctypes.data == address
+    assert third.flags.writeable
+    assert third.flags.c_contiguous
+
+
+def test_free_memory_is_bounded(monkeypatch):
+    buffers.release_all()
+    monkeypatch.setattr(buffers, "MOST_FREE", 5 << 20)
+    held = [buffers.empty((n << 20,), np.dtype(np.uint8)) for n in (1, 2, 3, 8)]
+    while held:
+        held.pop(0)
+        assert buffers._pool.nbytes <= 5 << 20
+    buffers.release_all()
+    assert buffers._pool.nbytes == 0
+
+
+def test_small_arrays_are_numpys():
+    assert buffers.empty((3, 4), np.dtype(np.float64)).base is None
+
+
+def test_results_outlive_everything():
+    x = leaf(0)
+    kept = [(x * float(i)).detach().numpy() for i in range(4)]
+    for i, array in enumerate(kept):
+        np.testing.assert_array_equal(array, x.detach().numpy() * np.float32(i))

@@ -141,8 +141,7 @@ def binary(
                     if switch.plain:
                         return elementwise_apply(primitive, inputs)
                     return recording.apply(primitive, inputs)
-                if (kind is float or kind is int) and spec.short and other not in spec.constants:
-                    spec.constant(other)
+                _note_number(spec, other)
             return unusual(primitive, inputs)
 
         if reflected:
@@ -210,6 +209,8 @@ def binary(
                 return out
             if type(other) is Tensor:
                 return recording.apply(primitive, (input, other))
+            if numbers:
+                _note_number(spec, other)
         return unusual(primitive, (input, other))
 
     if reflected is None:
@@ -245,6 +246,7 @@ def binary(
                 if serial > switch.limit:
                     tape.sweep()
                 return out
+            _note_number(spec, other)
         return unusual(primitive if type(other) is Tensor else number_first, (other, input))
 
     return _of_two(number_first, reflected_short, swapped=True)
@@ -254,6 +256,13 @@ def _note_bool(spec: Spec) -> None:
     """Let machine code find the spec of bools that go with a Tensor's."""
     if spec.as_bool is None:
         spec.as_bool = spec_for(spec.shape, BOOL)
+
+
+def _note_number(spec: Spec, number: Any) -> None:
+    """Let machine code find the array of a number beside a Tensor."""
+    kept = spec.constants
+    if type(number) in (float, int) and spec.detached.short and number not in kept:
+        spec.constant(number)
 
 
 def _of_two(

@@ -186,6 +186,7 @@ SAMPLES = [
     sample("mse_loss", lambda x, y: F.mse_loss(x, y, reduction="none"), (2,), (2,)),
     sample("huber_loss", F.huber_loss, (2, 3), (2, 3)),
     sample("smooth_l1_loss", F.smooth_l1_loss, (2, 3), (2, 3)),
+    sample("bce_with_logits", F.binary_cross_entropy_with_logits, (70,), (70,)),
     sample("bce_with_logits", F.binary_cross_entropy_with_logits, (3,), (3,)),
     sample("bce_with_logits",
       lambda x, y: F.binary_cross_entropy_with_logits(x, y, reduction="sum"), (2, 3), (2, 3)),

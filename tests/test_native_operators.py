@@ -454,3 +454,17 @@ def test_an_array_of_another_shape_than_its_spec_is_an_error():
     for work in (lambda: x * y, lambda: y * x):
         with pytest.raises((RuntimeError, ValueError)):
             work()
+
+
+@pytest.mark.parametrize("view", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numbers_beside_arrays_of_any_size_become_known(dtype, view):
+    # What isn't known goes through Python each time.
+    x = tg.from_numpy(np.ones(2_000, dtype)).requires_grad_()
+    x = x[1:] if view else x
+    for number, use in (
+        (0.71875, lambda: 0.71875 - x), (0.703125, lambda: x * 0.703125), (79, lambda: x > 79)
+    ):  # fmt: skip
+        x._spec.constants.pop(number, None)
+        use()
+        assert number in x._spec.constants

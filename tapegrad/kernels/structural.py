@@ -9,7 +9,7 @@ holds each to its rule.
 
 from __future__ import annotations
 
-import math
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +19,7 @@ from numba import carray, types
 from numba.cpython.unsafe.tuple import tuple_setitem as tuple_set_item
 from numba.extending import register_jitable
 
+from tapegrad.kernels import vectormath
 from tapegrad.kernels.adjoint import DTYPES
 from tapegrad.kernels.cache import KernelCache, fingerprint
 from tapegrad.kernels.native import (
@@ -136,7 +137,7 @@ def bce_logits_x(
             if reduction == 1:
                 share = like(zero, share / m)
             one = like(zero, 1)
-            share = (one / (math.exp(-x[i]) + one) - y[i]) * share
+            share = (one / (vectormath.exp(-x[i]) + one) - y[i]) * share
             gathered[i] = gathered[i] + share if add else share
     return 1 if possible else 0
 
@@ -215,6 +216,55 @@ def mm_y(
     return done
 
 
+def mv_x(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
+    # x_bar (n, inner) = out_bar (n, 1) @ y (1, inner)
+    done = 1
+    if x_bar != 0 and m > 0:
+        y = tuple_get(record, 7)
+        itemsize = types.int64(size_of(zero))
+        done = product(
+            zero, tools, x_bar, add, (n, types.int64(1), m // n), out_bar, (itemsize, itemsize),
+            load64(y + DATA), (itemsize, load64(load64(y + STRIDES))),
+        )  # fmt: skip
+    return done
+
+
+def mv_y(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
+    # y_bar (m) = x.T (m, n) @ out_bar (n)
+    done = 1
+    if x_bar != 0 and m > 0:
+        x = tuple_get(record, 6)
+        strides = load64(x + STRIDES)
+        itemsize = types.int64(size_of(zero))
+        done = product(
+            zero, tools, x_bar, add, (m, n, types.int64(1)),
+            load64(x + DATA), (load64(strides + 8), load64(strides)),
+            out_bar, (itemsize, itemsize),
+        )  # fmt: skip
+    return done
+
+
+def vector_matrix_x(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
+    # x_bar (m) = y (m, n) @ out_bar (n)
+    done = 1
+    if x_bar != 0 and m > 0:
+        y = tuple_get(record, 7)
+        strides = load64(y + STRIDES)
+        itemsize = types.int64(size_of(zero))
+        done = product(
+            zero, tools, x_bar, add, (m, n, types.int64(1)),
+            load64(y + DATA), (load64(strides), load64(strides + 8)),
+            out_bar, (itemsize, itemsize),
+        )  # fmt: skip
+    return done
+
+
 def basic_x(
     zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
 ) -> Any:
@@ -283,6 +333,9 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "reductions.sum_all_x": sum_all_x,
     "reductions.mean_all_x": mean_all_x,
     "shape.reshape_x": reshape_x,
+    "linalg.mv_x": mv_x,
+    "linalg.mv_y": mv_y,
+    "linalg.vector_matrix_x": vector_matrix_x,
     "linalg.vector_matrix_y": vector_matrix_y,
     "losses.bce_logits_x": bce_logits_x,
     "linalg.mm_x": mm_x,
@@ -307,7 +360,7 @@ def structural_kernel(primitive: Primitive, index: int, dtype: np.dtype[Any]) ->
     kernel = kernel_of(primitive, index)
     if kernel is None or dtype not in DTYPES:
         return None
-    stamp = fingerprint(kernel)
+    stamp = hashlib.sha256(fingerprint(kernel) + vectormath.stamp()).digest()
     name = f"{kernel.__name__}_{dtype.name}_{stamp.hex()[:16]}"  # see `adjoint_kernel`
     source = _SOURCE.format(name=name)
     space = {

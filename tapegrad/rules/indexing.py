@@ -162,8 +162,11 @@ def getitem(input: Any, index: Any) -> Any:
     Raises IndexError for what is out of range, ValueError for a negative step.
     """
     try:
+        # The most common ones; an Ellipsis makes the result a view, also where it is 0-d.
         if type(index) is int:
             return Primitive.apply(getitem_one, (input,), ((index, ...),))
+        if type(index) is slice and index.step is None:
+            return Primitive.apply(slice_, (input,), ((index, ...),))
         primitive, basic, arrays = parse_index(index, input._spec.ndim)
         if arrays is None:
             return Primitive.apply(primitive, (input,), (basic,))
@@ -223,7 +226,7 @@ def parse_index(index: Any, ndim: int) -> tuple[Primitive, Any, Any]:
                 basic.extend((ALL,) * (array.ndim if array.dtype == np.bool_ else 1))
             arrays.append(array)
     if not ellipsis:
-        basic.append(...)  # so that the result is a view, also where it is 0-d
+        basic.append(...)
     if advanced:
         if ellipsis:
             # To NumPy an Ellipsis parts the arrays beside it, also where it stands for nothing.

@@ -50,6 +50,7 @@ __all__ = ["find"]
 
 #: The files of this folder, by the functions that are in them.
 FAMILIES: dict[str, tuple[str, ...]] = {
+    "losses": ("bce_logits",),
     "softmax": ("softmax", "softmax_x"),
 }
 FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}

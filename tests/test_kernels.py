@@ -352,7 +352,10 @@ STRUCTURAL = {
     "reductions.sum_all_x": (lambda x: x.sum(), [(3, 4)]),
     "reductions.mean_all_x": (lambda x: x.mean(), [(3, 4)]),
     "shape.reshape_x": (lambda x: (x * 1).reshape(4, 3) * 1, [(3, 4)]),
+    "linalg.vector_matrix_x": (lambda x, y: x @ y, [(3,), (3, 4)]),
     "linalg.vector_matrix_y": (lambda x, y: x @ y, [(3,), (3, 4)]),
+    "linalg.mv_x": (lambda x, y: x @ y, [(3, 4), (4,)]),
+    "linalg.mv_y": (lambda x, y: x @ y, [(3, 4), (4,)]),
     "linalg.mm_x": (lambda x, y: x @ y, [(2, 3), (3, 4)]),
     "linalg.mm_y": (lambda x, y: x @ y, [(2, 3), (3, 4)]),
     "indexing.basic_x": (lambda x: x[:, None, -1] * x[::2, ..., 1:4].sum(), [(3, 4)]),
@@ -386,8 +389,8 @@ def test_structural_kernel_is_the_rule(name, dtype, reduction):
 
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
-    # The last input is the one that the kernel serves, but for targets and the left factor.
-    wanted = 0 if name in ("losses.bce_logits_x", "linalg.mm_x") else len(arrays) - 1
+    # The input that the kernel serves.
+    wanted = int(name.endswith("_y"))
 
     def build(*leaves):
         inputs = [x.detach() if i != wanted else x for i, x in enumerate(leaves)]

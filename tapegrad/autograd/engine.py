@@ -116,12 +116,17 @@ def grad(
         return grad_batched(outputs, inputs, grad_outputs, retain_graph, *options)
     roots = _roots(outputs, grad_outputs, create_graph)
     retain = create_graph if retain_graph is None else retain_graph
-    _, found = run_walk(roots, retain, wrap_saved if create_graph else None, _targets(inputs))
+    walk, found = run_walk(roots, retain, wrap_saved if create_graph else None, _targets(inputs))
     results: list[Tensor | None] = []
     for i, tensor in enumerate(inputs):
-        adjoint = found.get(_place(tensor) or 0)
+        place = _place(tensor) or 0
+        adjoint = found.get(place)
         if adjoint is not None:
-            results.append(adjoint if create_graph else wrap(np.array(adjoint)))
+            if not create_graph:
+                owned = place in walk.owned and place < 0
+                adjoint = wrap(adjoint if owned else np.array(adjoint))
+                walk.owned.discard(place)  # if it is asked for twice, the second is a copy
+            results.append(adjoint)
         elif materialize_grads and isinstance(tensor, Tensor):
             results.append(wrap(np.zeros(tensor._spec.shape, tensor._spec.dtype)))
         elif allow_unused:

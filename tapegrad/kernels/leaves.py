@@ -47,6 +47,7 @@ from tapegrad.kernels.native import (
     load64,
     new_object,
     pointer_to,
+    set_contains,
     store64,
     weakly_held,
 )
@@ -65,12 +66,14 @@ LARGEST = 1 << 17
 
 
 @register_jitable(inline="always")
-def claim_leaf(shared_address: Any, row: Any, place_object: Any, place: Any, dtype: Any) -> Any:
+def claim_leaf(
+    shared_address: Any, targets: Any, row: Any, place_object: Any, place: Any, dtype: Any
+) -> Any:
     """Enter a leaf in an empty row, with an array of its own; False: Python must do it."""
     shared = carray(pointer_to(shared_address, types.int64(1)), SHARED_FIELDS)
     reference = dict_get(shared[LEAF_TABLE], place_object)
     leaf = shared[NONE]
-    if reference != 0:
+    if reference != 0 and (targets == 0 or set_contains(targets, place_object) != 0):
         leaf = weakly_held(reference)
     claimed = True
     n = types.int64(1)

@@ -48,6 +48,7 @@ from tapegrad.kernels.native import (
     load64,
     pointer_to,
     release,
+    set_contains,
     tuple_get,
     tuple_set,
     tuple_size,
@@ -80,10 +81,13 @@ DONE, YIELD, PYTHON, NEW_LEAF, NEW_KERNEL, NO_MEMORY = range(6)
     RETAIN,  # keep saved values
     LATEST,  # records older than this may have saved what was changed since
     ROOT,  # id of the array that is the first record's adjoint (it counts as pending), or 0
-    SHARED,  # address of the fields of `layout`, if the loop may give leaves gradients; or 0
+    SHARED,  # address of the fields of `layout`, if the loop may make arrays for leaves; or 0
+    GIVES,  # whether those become the gradients of leaves that have none
+    NEEDED,  # id of the set of places on the way to the targets, or 0: all are
+    TARGETS,  # id of the set of the targets, or 0: all leaves are
     ARGUMENT,  # of the reason it stopped: a leaf's place; or a kernel's position
-) = range(21)
-FIELDS = 21
+) = range(24)
+FIELDS = 24
 
 IN_PYTHON = 1
 
@@ -180,11 +184,15 @@ def _loop(state_address: int) -> int:
                 return PYTHON
         inner = n // rows
         row = 2 * ARITY * code + dtype
+        leads = state[NEEDED] == 0
         for i in range(arity):
             target = types.int64(-1)
             m = n
             object_ = tuple_get(record, 4 + i)
-            if object_ != none:
+            if object_ != none and (
+                state[NEEDED] == 0 or set_contains(state[NEEDED], object_) != 0
+            ):
+                leads = True
                 kernel = kernels[row + 2 * i]
                 if kernel == 0:
                     state[ARGUMENT] = row + 2 * i
@@ -211,7 +219,9 @@ def _loop(state_address: int) -> int:
                         shared = state[SHARED]
                         if 2 * (state[LEAF_COUNT] + 1) > mask:
                             shared = types.int64(0)
-                        if shared == 0 or not claim_leaf(shared, leaf, object_, place, dtype):
+                        if shared == 0 or not claim_leaf(
+                            shared, state[TARGETS], leaf, object_, place, dtype
+                        ):
                             state[ARGUMENT] = place
                             return NEW_LEAF
                         state[LEAF_COUNT] += 1
@@ -260,6 +270,8 @@ def _loop(state_address: int) -> int:
             else:
                 target_2 = target
                 size_2 = m
+        if not leads:
+            return PYTHON
         data_0 = data_1 = data_2 = data_out = types.int64(0)
         next_0 = next_1 = next_2 = types.int64(0)  # from row to row
         next_out = inner * itemsize
@@ -354,7 +366,7 @@ def _loop(state_address: int) -> int:
                         tuple_set(record, k, state[RELEASED])
                     break
     state[INDEX] = index
-    if state[SHARED] != 0 and state[PENDING] == 0:
+    if state[GIVES] != 0 and state[SHARED] != 0 and state[PENDING] == 0:
         state[LEAF_COUNT] = give_gradients(state[SHARED], leaves, mask + 1)
     return DONE
 

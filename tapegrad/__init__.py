@@ -39,6 +39,7 @@ from tapegrad import (
     utils,
 )
 from tapegrad.autograd.anomaly_mode import is_anomaly_check_nan_enabled, is_anomaly_enabled
+from tapegrad.batched import rules as _rules
 from tapegrad.dtypes import (
     can_cast,
     device,
@@ -155,6 +156,7 @@ for _path, _functions in operators.modules.items():
             setattr(_module(_path), _name, _function)
         operators.namespaces.append(vars(_module(_path)))
 operators.namespaces.append(globals())
+_rules.load = lambda: _import_module("tapegrad.batching")  # most programs do without
 
 # NumPy's floating-point warnings aren't the user's business where torch has none. (Under another
 # filter, or np.errstate, which may make them errors, each operation deals with them itself.)

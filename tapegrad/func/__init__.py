@@ -14,20 +14,12 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 from typing import Any as _Any
 
-from tapegrad.batched import rules as _rules
 from tapegrad.func.jacobians import hessian, jacfwd, jacrev
 from tapegrad.func.transforms import grad, grad_and_value, jvp, linearize, vjp
 from tapegrad.func.vmap import vmap
 
 if TYPE_CHECKING:
     from tapegrad.nn.functional_call import functional_call, stack_module_state
-
-
-def _load() -> None:
-    _import_module("tapegrad.batching")
-
-
-_rules.load = _load
 
 
 def __getattr__(name: str) -> _Any:

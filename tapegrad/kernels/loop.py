@@ -30,6 +30,7 @@ from tapegrad.kernels.leaves import (
     SIZE,
     claim_leaf,
     give_gradients,
+    hand_over,
 )
 from tapegrad.kernels.native import (
     C_CONTIGUOUS,
@@ -83,11 +84,13 @@ DONE, YIELD, PYTHON, NEW_LEAF, NEW_KERNEL, NO_MEMORY = range(6)
     ROOT,  # id of the array that is the first record's adjoint (it counts as pending), or 0
     SHARED,  # address of the fields of `layout`, if the loop may make arrays for leaves; or 0
     GIVES,  # whether those become the gradients of leaves that have none
+    HANDED,  # id of the dict of adjoints that they are entered in otherwise
+    OWNED,  # id of the set of the places whose adjoints nobody else has
     NEEDED,  # id of the set of places on the way to the targets, or 0: all are
     TARGETS,  # id of the set of the targets, or 0: all leaves are
     ARGUMENT,  # of the reason it stopped: a leaf's place; or a kernel's position
-) = range(24)
-FIELDS = 24
+) = range(26)
+FIELDS = 26
 
 IN_PYTHON = 1
 
@@ -366,8 +369,11 @@ def _loop(state_address: int) -> int:
                         tuple_set(record, k, state[RELEASED])
                     break
     state[INDEX] = index
-    if state[GIVES] != 0 and state[SHARED] != 0 and state[PENDING] == 0:
-        state[LEAF_COUNT] = give_gradients(state[SHARED], leaves, mask + 1)
+    if state[SHARED] != 0 and state[PENDING] == 0:
+        if state[GIVES] != 0:
+            state[LEAF_COUNT] = give_gradients(state[SHARED], leaves, mask + 1)
+        else:
+            state[LEAF_COUNT] = hand_over(state[HANDED], state[OWNED], leaves, mask + 1)
     return DONE
 
 

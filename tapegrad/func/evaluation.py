@@ -27,7 +27,7 @@ from tapegrad.tensor import Tensor, check_differentiable, detached, place_of
 from tapegrad.utils._pytree import LEAF, flat_tuple, tree_flatten, tree_unflatten
 
 #: Up to so many records a walk in Python is quicker than starting the native one.
-SHORT = 16
+SHORT = 4
 
 __all__ = ["Evaluation", "arguments", "differentiated", "with_aux"]
 

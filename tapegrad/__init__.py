@@ -24,7 +24,6 @@ from typing import Any as _Any
 from tapegrad import (
     alike,
     autograd,
-    batched,
     creation,
     cuda,
     dtypes,
@@ -40,6 +39,7 @@ from tapegrad import (
     utils,
 )
 from tapegrad.autograd.anomaly_mode import is_anomaly_check_nan_enabled, is_anomaly_enabled
+from tapegrad.batched import rules as _rules
 from tapegrad.dtypes import (
     can_cast,
     device,
@@ -148,13 +148,11 @@ for _path, _functions in operators.modules.items():
             setattr(_module(_path), _name, _function)
         operators.namespaces.append(vars(_module(_path)))
 operators.namespaces.append(globals())
+_rules.load = lambda: _import_module("tapegrad.batching")  # most programs do without
 
 # NumPy's floating-point warnings aren't the user's business where torch has none. (Under another
 # filter, or np.errstate, which may make them errors, each operation deals with them itself.)
 _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"tapegrad\.")
-
-# vmap's rules are in a layer above what calls them.
-batched.rules.load = lambda: _import_module("tapegrad.batching")
 
 # The things themselves, not the modules of those names, which `from tapegrad.tape import ...` still
 # finds.

@@ -148,6 +148,8 @@ class Rules:
     copy: Callable[[Any, Any], Any]
     #: ``set_items(input, index, value)``: ``input[index] = value``.
     set_items: Callable[[Any, tuple[Any, ...], Any], None]
+    #: ``one_by_one(function, args, kwargs)``: the function for one sample after the other.
+    one_by_one: Callable[[Callable[..., Any], Any, Any], Any]
     #: Loads them.
     load: Callable[[], Any]
 

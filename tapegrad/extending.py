@@ -181,6 +181,30 @@ class UserPrimitive:
         self._run = functools.partial(_run_structural, self, made)
         return self
 
+    def kernel(self, argument: str) -> str:
+        """The source of the compiled kernel that gives an argument its share of the adjoint.
+
+        Only an elementwise primitive has some: raises TypeError for others, for an argument without
+        derivative, and for a partial that Numba can't compile.
+
+        >>> import tapegrad as tg
+        >>> def square_x(x):
+        ...     return 2 * x
+        >>> square = tg.primitive(lambda x: x * x, name="square").defpartials(square_x)
+        >>> "X_BAR[i] += OUT_BAR[i] * rule(X[i])" in square.kernel("x")
+        True
+        """
+        from tapegrad.kernels.adjoint import adjoint_kernel, kernel_source
+
+        made = self.primitive
+        index = self._names.index(argument) if argument in self._names else -1
+        rule = made.bound[index] if made is not None and 0 <= index < made.arity else None
+        if made is None or rule is None:
+            raise TypeError(f"{self.name} has no derivative for {argument!r}")
+        if not made.elementwise or adjoint_kernel(made, index, np.dtype(np.float64)) is None:
+            raise TypeError(f"{self.name}: the derivative for {argument!r} runs in Python")
+        return kernel_source(made, rule, f"{self.name}_{argument}")
+
     def _rules(
         self,
         method: str,

@@ -266,6 +266,22 @@ class set_grad_enabled(_ModeContext):
         return self.mode and not modes.inference, modes.inference
 
 
+class set_multithreading_enabled:
+    """torch's switch for backward passes on several devices, in one thread each: without effect.
+
+    A backward pass runs in the thread that asks for it. A context manager, and a plain call.
+    """
+
+    def __init__(self, mode: bool) -> None:
+        self.mode = mode
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+
 class inference_mode(_ModeContext):
     """As `no_grad`, and what is made within is marked (``x.is_inference()``).
 

@@ -38,9 +38,6 @@ Hook = Callable[[int, Any], Any]
 #: first kernels costs 0.3 to 0.6 s, as much as some 100,000 records in Python; whoever has replayed
 #: a twentieth of that is likely to go on.
 LOAD_AFTER = 5_000
-#: On longer tapes than this a walk with targets goes everywhere: finding the way costs more.
-PRUNE_BELOW = 1_000
-
 
 #: What may be noted of a record so that it takes `Replay.long_step`.
 LONG = frozenset({"packed", "prehooks", "posthooks"})
@@ -58,6 +55,8 @@ class _Native:
     def __init__(self) -> None:
         #: Goes on with a replay at a record, once it is loaded.
         self.walk: Callable[[Replay, int], None] | None = None
+        #: Finds the places on the way to the targets, see `tapegrad.kernels.way`.
+        self.way: Callable[[list[Record], int, int, set[int], set[int]], None] | None = None
         #: Called once it is loaded: what else becomes machine code then.
         self.when_loaded: list[Callable[[], None]] = []
 
@@ -177,9 +176,7 @@ class Replay:
                         raise _gone(tape, place)
                     self.start = max(self.start, index)
             if self.targets is not None and self.needed is None and self.adjoints:
-                first = self._first(self.targets)
-                if self.start - first < PRUNE_BELOW:
-                    self.needed = self._needed(self.targets)
+                self.needed = self._needed(self.targets)
             self.walk()
         finally:
             tape.end_replay()
@@ -219,7 +216,7 @@ class Replay:
 
     def _python_records(self) -> int:
         """How many records to run in Python before the native loop takes over; -1: all."""
-        if self.in_python or self.wrap is not None or self.needed is not None:
+        if self.in_python or self.wrap is not None:
             return -1
         if native.loaded is False:
             return -1
@@ -345,14 +342,29 @@ class Replay:
 
     def _needed(self, targets: frozenset[int]) -> set[int]:
         """The places on a way from a target to a root."""
-        needed = set(targets)
         records = self.tape.records
-        for index in range(self._first(targets), self.start + 1):
+        first = self._first(targets)
+        reached = {place for place in self.adjoints if place > 0}
+        needed = set(targets)
+        if native.way is not None:
+            native.way(records, self.start, first, reached, needed)
+            return needed
+        pending = len(reached)
+        met = []
+        for index in range(self.start, first - 1, -1):
+            if not pending:
+                break
             record = records[index]
-            for source in record[INPUTS : INPUTS + arity(record)]:
-                if source in needed:
-                    needed.add(record[PLACE])
-                    break
+            if record[PLACE] in reached:
+                met.append(record)
+                before = len(reached)
+                for source in record[INPUTS : INPUTS + arity(record)]:
+                    if source is not None and source > 0:
+                        reached.add(source)
+                pending += len(reached) - before - 1
+        for record in reversed(met):
+            if not needed.isdisjoint(record[INPUTS : INPUTS + arity(record)]):
+                needed.add(record[PLACE])
         return needed
 
 

@@ -203,6 +203,51 @@ def test_a_rule_is_compiled_anew_when_a_value_that_it_names_changes():
         assert x.grad.tolist() == [scale] * 3
 
 
+def test_the_kernel_can_be_read():
+    assert "OUT_BAR[i] * rule(Y[i], OUT[i])" in damped().kernel("x")
+    with pytest.raises(TypeError, match="damped has no derivative for 'q'"):
+        damped().kernel("q")
+    with pytest.raises(TypeError, match="the derivative for 'x' runs in Python"):
+        logsum().kernel("x")
+
+    def norm_x(x):
+        return np.linalg.norm(x, ord="nuc")
+
+    with pytest.raises(TypeError, match="runs in Python"):
+        tg.primitive(lambda x: x, name="f").defpartials(norm_x).kernel("x")
+
+
+def test_check_primitive_finds_what_maps_and_empties_do():
+    def first(x):
+        return x * (1 if x.ndim == 1 else 2)  # under vmap there is a dimension more
+
+    def first_x(x):
+        return np.ones_like(x)
+
+    with pytest.raises(AssertionError, match="first: under vmap"):
+        check_primitive(tg.primitive(first).defpartials(first_x), [1.0, 2.0], second=False)
+
+    def never_empty(x):
+        return np.resize(x, x.shape) if x.size else np.zeros(1)
+
+    with pytest.raises((AssertionError, RuntimeError), match="never_empty"):
+        check_primitive(tg.primitive(never_empty).defpartials(first_x), [1.0, 2.0], second=False)
+
+
+def test_closures_have_kernels_of_their_own():
+    def scaled(factor):
+        def forward(x):
+            return factor * x
+
+        def partial(x):
+            return factor + 0 * x
+
+        return tg.primitive(forward, name="scaled").defpartials(partial)
+
+    assert check_primitive(scaled(2.0), [1.0, 2.0])
+    assert check_primitive(scaled(3.0), [1.0, 2.0])
+
+
 def test_redefined():
     f = damped()
     f.defpartials(damped_x, None)

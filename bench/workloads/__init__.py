@@ -14,6 +14,7 @@ from bench.workloads import (
     chain,
     derivatives,
     fields,
+    functions,
     gathered,
     gpt,
     large,
@@ -35,6 +36,7 @@ PROGRAMS = (
 )
 WORKLOADS: dict[str, Callable[[Session], list[Figure]]] = {
     **{workload.name: workload.run for workload in PROGRAMS},
+    "functions": functions.run,
     "fields": fields.run,
     "memory": memory.run,
     "footprint": footprint.run,

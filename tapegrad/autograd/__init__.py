@@ -8,12 +8,18 @@ from tapegrad.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
 from tapegrad.autograd.engine import backward, grad
 from tapegrad.autograd.function import Function
 from tapegrad.autograd.gradcheck import gradcheck, gradgradcheck
-from tapegrad.modes import enable_grad, inference_mode, no_grad, set_grad_enabled
+from tapegrad.modes import (
+    enable_grad,
+    inference_mode,
+    no_grad,
+    set_grad_enabled,
+    set_multithreading_enabled,
+)
 
 __all__ = [
     "Function", "backward", "detect_anomaly", "enable_grad", "function", "grad",
     "gradcheck", "gradgradcheck", "graph", "inference_mode", "no_grad", "set_detect_anomaly",
-    "set_grad_enabled",
+    "set_grad_enabled", "set_multithreading_enabled",
 ]  # fmt: skip
 
 _LATE = {"forward_ad", "functional", "profiler"}

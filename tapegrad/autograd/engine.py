@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -54,6 +55,18 @@ def backward(
         RuntimeError: a Tensor does not require grad, an adjoint is missing or has another shape,
             saved values have been freed by an earlier call, or changed in place since.
     """
+    if grad_variables is not None:
+        warnings.warn(
+            "`grad_variables` is deprecated. Use `grad_tensors` instead.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        if grad_tensors is not None:
+            raise RuntimeError(
+                "`grad_tensors` and `grad_variables` (deprecated) arguments both passed to "
+                "`backward()`. Please only use `grad_tensors`."
+            )
+        grad_tensors = grad_variables
     if inputs is not None:
         inputs = _several(inputs)
         if not inputs:
@@ -102,13 +115,20 @@ def grad(
     (27.0, 18.0)
     """
     if not only_inputs:
-        raise ValueError("only_inputs=False is not supported; use backward() for the other leaves")
+        warnings.warn(
+            "only_inputs argument is deprecated and is ignored now (defaults to True). To "
+            "accumulate gradient for other parts of the graph, please use torch.autograd.backward.",
+            FutureWarning,
+            stacklevel=2,
+        )
     if materialize_grads and allow_unused is False:
         raise ValueError(
             "Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
             "allow_unused=False."
         )
     inputs, outputs = _several(inputs), _several(outputs)
+    if not inputs:
+        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     if is_grads_batched:
         from tapegrad.autograd.batched import grad_batched
 
@@ -116,12 +136,17 @@ def grad(
         return grad_batched(outputs, inputs, grad_outputs, retain_graph, *options)
     roots = _roots(outputs, grad_outputs, create_graph)
     retain = create_graph if retain_graph is None else retain_graph
-    _, found = run_walk(roots, retain, wrap_saved if create_graph else None, _targets(inputs))
+    walk, found = run_walk(roots, retain, wrap_saved if create_graph else None, _targets(inputs))
     results: list[Tensor | None] = []
     for i, tensor in enumerate(inputs):
-        adjoint = found.get(_place(tensor) or 0)
+        place = _place(tensor) or 0
+        adjoint = found.get(place)
         if adjoint is not None:
-            results.append(adjoint if create_graph else wrap(np.array(adjoint)))
+            if not create_graph:
+                owned = place in walk.owned and place < 0
+                adjoint = wrap(adjoint if owned else np.array(adjoint))
+                walk.owned.discard(place)  # if it is asked for twice, the second is a copy
+            results.append(adjoint)
         elif materialize_grads and isinstance(tensor, Tensor):
             results.append(wrap(np.zeros(tensor._spec.shape, tensor._spec.dtype)))
         elif allow_unused:
@@ -215,7 +240,7 @@ def _roots(
             return [(outputs[0]._place, spec.constant(1.0) if one is None else one)]
     if grads is None or isinstance(grads, Tensor):
         adjoints: tuple[Tensor | None, ...] = (grads,)
-        if len(outputs) > 1 and grads is None:
+        if len(outputs) != 1 and grads is None:
             adjoints = (None,) * len(outputs)
     else:
         adjoints = tuple(grads)

@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.graph import Node
+from tapegrad.autograd.mapped import apply_mapped
 from tapegrad.autograd.saved import SavedTensor, released
+from tapegrad.batched import any_batched
 from tapegrad.broadcast import fit
 from tapegrad.inplace import check_writable, move
-from tapegrad.modes import enable_grad, modes, no_grad, settle
+from tapegrad.modes import enable_grad, modes, no_grad, settle, switch
 from tapegrad.primitive import Primitive
 from tapegrad.recording import output, wrap
 from tapegrad.rules.indexing import alias_
@@ -229,7 +231,8 @@ class Function(metaclass=_FunctionMeta):
     Define static methods: ``forward(ctx, *args)``, or ``forward(*args)`` with
     ``setup_context(ctx, inputs, output)``; ``backward(ctx, *grad_outputs)`` (or ``vjp``), which
     returns a gradient or None for each argument of forward; and for forward mode
-    ``jvp(ctx, *grad_inputs)``.
+    ``jvp(ctx, *grad_inputs)``. To be mapped by vmap it needs ``vmap(info, in_dims, *args)``, or
+    ``generate_vmap_rule = True``, which runs it for one sample after the other.
 
     >>> import tapegrad
     >>> class Exp(tapegrad.autograd.Function):
@@ -292,10 +295,24 @@ class Function(metaclass=_FunctionMeta):
             "forward mode AD."
         )
 
+    #: Whether vmap may run it for one sample after the other.
+    generate_vmap_rule = False
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
+        """The outputs for all samples at once, and their mapped dimensions (None: not mapped).
+
+        ``info`` has ``batch_size`` and ``randomness``; an argument is all samples, along the
+        dimension that ``in_dims`` has for it.
+        """
+        raise NotImplementedError("vmap is not implemented.")
+
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Run forward and record it."""
         with_setup = cls.setup_context is not Function.setup_context
+        if switch.batched and any_batched(args):
+            return apply_mapped(cls, args, cls.vmap is not Function.vmap)
         ctx = cls._backward_cls()
         if with_setup:
             bound = inspect.signature(cls.forward).bind(*args, **kwargs)

@@ -5,10 +5,11 @@ Loaded by the first vmap.
 
 from tapegrad.batched import rules
 from tapegrad.batching.apply import apply
-from tapegrad.batching.calls import call
+from tapegrad.batching.calls import call, one_by_one
 from tapegrad.batching.writing import changed, copy_into, set_items
 from tapegrad.primitive import Primitive
 
+rules.one_by_one = one_by_one
 rules.apply = apply
 rules.change = changed
 rules.copy = copy_into

@@ -15,7 +15,7 @@ from tapegrad.batching.functions import FUNCTIONS
 from tapegrad.rules.joining import stack
 from tapegrad.tensor import Tensor
 
-__all__ = ["call"]
+__all__ = ["call", "one_by_one"]
 
 #: What can't have a result of one shape for all samples.
 OF_ITS_OWN_SHAPE = {
@@ -56,14 +56,15 @@ def call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
         if out is not NotImplemented:
             return out
     slow(name)
-    return _one_by_one(function, args, kwargs)
+    return one_by_one(function, args, kwargs)
 
 
 def _is_batched(value: Any) -> bool:
     return type(value) is Batched
 
 
-def _one_by_one(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+def one_by_one(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """The results for one sample after the other, put together again."""
     found = list(filter(_is_batched, _flat((args, kwargs))))
     level = max(x._level for x in found)
     size = next(x._value._spec.shape[0] for x in found if x._level == level)

@@ -27,7 +27,9 @@ from tapegrad.tensor import Tensor, check_differentiable, detached, place_of
 from tapegrad.utils._pytree import LEAF, flat_tuple, tree_flatten, tree_unflatten
 
 #: Up to so many records a walk in Python is quicker than starting the native one.
-SHORT = 16
+SHORT = 4
+#: Within vmap, where more records have no kernel.
+SHORT_MAPPED = 16
 
 __all__ = ["Evaluation", "arguments", "differentiated", "with_aux"]
 
@@ -136,7 +138,8 @@ class Evaluation:
         targets = None
         if self._outer:
             targets = frozenset([place_of(x) or 0 for x in self.inputs])
-        short = len(tape.records) - tape.after(self.start) < SHORT
+        count = len(tape.records) - tape.after(self.start)
+        short = count < (SHORT_MAPPED if running else SHORT)
         walk, found = run_walk(roots, retain or recording, wrapping, targets, in_python=short)
         if targets is None:
             found = walk.leaves

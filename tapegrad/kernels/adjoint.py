@@ -26,7 +26,7 @@ from tapegrad.kernels.native import compile_native, pointer_to
 from tapegrad.kernels.scalars import on_scalars, stamp
 from tapegrad.primitive import INPUTS, BoundRule, Primitive
 
-__all__ = ["ARITY", "DTYPES", "KERNEL", "adjoint_kernel"]
+__all__ = ["ARITY", "DTYPES", "KERNEL", "adjoint_kernel", "kernel_source"]
 
 #: Kernels serve primitives of up to so many inputs, in these dtypes.
 ARITY = 3
@@ -57,7 +57,8 @@ def {name}(n, add, out_bar, x_bar, x, y, z, out, d_x, d_y, d_z, d_out):
 """
 
 
-def _source(primitive: Primitive, rule: BoundRule, name: str) -> str:
+def kernel_source(primitive: Primitive, rule: BoundRule, name: str) -> str:
+    """The kernel of a rule, in Python, as Numba gets it."""
     names = [n for n in VALUES if n in rule.names]
     types_of = {n: _type_of(primitive, n) for n in names}
 
@@ -94,7 +95,7 @@ def adjoint_kernel(primitive: Primitive, index: int, dtype: np.dtype[Any]) -> An
     # which code it is, and the rule is inlined so that it has none of its own.
     mark = stamp(rule.rule)
     name = f"{primitive.name}_{index}_{dtype.name}_{mark.hex()[:16]}"
-    source = _source(primitive, rule, name)
+    source = kernel_source(primitive, rule, name)
     space = {
         "__name__": __name__,  # Numba finds a kernel's module again when it loads it
         "carray": carray,

@@ -14,7 +14,9 @@ from tapegrad.kernels.adjoint import ARITY, DTYPES, adjoint_kernel
 from tapegrad.kernels.native import probe
 from tapegrad.kernels.structural import kernel_of, structural_kernel, tools
 from tapegrad.kernels.sweep import native_sweep
+from tapegrad.kernels.way import native_way
 from tapegrad.primitive import primitives
+from tapegrad.replay import native
 from tapegrad.spec import Spec, specs
 from tapegrad.tape import tape
 
@@ -36,6 +38,7 @@ class _Compiled:
             kind = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
             self.loop = kind(self._loop.address)
             tape.native_sweep = native_sweep()
+            native.way = native_way()
         self.kernels: list[Any] = []
         self.tools = tools()
         self._lock = threading.Lock()

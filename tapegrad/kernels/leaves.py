@@ -41,17 +41,20 @@ from tapegrad.kernels.native import (
     clear_error,
     decref,
     dict_get,
+    dict_set,
     held,
     incref,
     load32,
     load64,
     new_object,
     pointer_to,
+    set_add,
+    set_contains,
     store64,
     weakly_held,
 )
 
-__all__ = ["claim_leaf", "give_gradients"]
+__all__ = ["claim_leaf", "give_gradients", "hand_over"]
 
 # Columns of the table. An empty row has no place; BUFFER is DEAD where nobody wants the gradient;
 # ARRAY is the array's address, with a reference of the row's own, if the loop made it; SIZE, DTYPE
@@ -65,12 +68,14 @@ LARGEST = 1 << 17
 
 
 @register_jitable(inline="always")
-def claim_leaf(shared_address: Any, row: Any, place_object: Any, place: Any, dtype: Any) -> Any:
+def claim_leaf(
+    shared_address: Any, targets: Any, row: Any, place_object: Any, place: Any, dtype: Any
+) -> Any:
     """Enter a leaf in an empty row, with an array of its own; False: Python must do it."""
     shared = carray(pointer_to(shared_address, types.int64(1)), SHARED_FIELDS)
     reference = dict_get(shared[LEAF_TABLE], place_object)
     leaf = shared[NONE]
-    if reference != 0:
+    if reference != 0 and (targets == 0 or set_contains(targets, place_object) != 0):
         leaf = weakly_held(reference)
     claimed = True
     n = types.int64(1)
@@ -161,6 +166,37 @@ def give_gradients(shared_address: Any, leaves: Any, rows: Any) -> Any:
                 if not given:
                     decref(gradient)
             if given or row[BUFFER] == DEAD:
+                row[PLACE] = 0
+                row[BUFFER] = 0
+                row[FILLED] = 0
+                row[ARRAY] = 0
+            else:
+                left += 1
+    return left
+
+
+@register_jitable(inline="always")
+def hand_over(adjoints: Any, owned: Any, leaves: Any, rows: Any) -> Any:
+    """Enter the arrays of leaves in a dict, by place; returns how many rows are left, for Python.
+
+    ``owned`` is the set of the places whose arrays nobody else has.
+    """
+    left = types.int64(0)
+    for k in range(rows):
+        row = leaves[COLUMNS * k : COLUMNS * (k + 1)]
+        if row[PLACE] != 0:
+            done = row[BUFFER] == DEAD
+            if row[ARRAY] != 0 and row[FILLED] != 0:
+                place = as_object(row[PLACE])
+                if place != 0 and dict_set(adjoints, place, row[ARRAY]) == 0:
+                    done = set_add(owned, place) == 0
+                if place != 0:
+                    decref(place)
+                if done:
+                    decref(row[ARRAY])
+                else:
+                    clear_error()  # of memory: Python will say so
+            if done:
                 row[PLACE] = 0
                 row[BUFFER] = 0
                 row[FILLED] = 0

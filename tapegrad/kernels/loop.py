@@ -30,6 +30,7 @@ from tapegrad.kernels.leaves import (
     SIZE,
     claim_leaf,
     give_gradients,
+    hand_over,
 )
 from tapegrad.kernels.native import (
     C_CONTIGUOUS,
@@ -48,6 +49,7 @@ from tapegrad.kernels.native import (
     load64,
     pointer_to,
     release,
+    set_contains,
     tuple_get,
     tuple_set,
     tuple_size,
@@ -80,10 +82,15 @@ DONE, YIELD, PYTHON, NEW_LEAF, NEW_KERNEL, NO_MEMORY = range(6)
     RETAIN,  # keep saved values
     LATEST,  # records older than this may have saved what was changed since
     ROOT,  # id of the array that is the first record's adjoint (it counts as pending), or 0
-    SHARED,  # address of the fields of `layout`, if the loop may give leaves gradients; or 0
+    SHARED,  # address of the fields of `layout`, if the loop may make arrays for leaves; or 0
+    GIVES,  # whether those become the gradients of leaves that have none
+    HANDED,  # id of the dict of adjoints that they are entered in otherwise
+    OWNED,  # id of the set of the places whose adjoints nobody else has
+    NEEDED,  # id of the set of places on the way to the targets, or 0: all are
+    TARGETS,  # id of the set of the targets, or 0: all leaves are
     ARGUMENT,  # of the reason it stopped: a leaf's place; or a kernel's position
-) = range(21)
-FIELDS = 21
+) = range(26)
+FIELDS = 26
 
 IN_PYTHON = 1
 
@@ -180,11 +187,15 @@ def _loop(state_address: int) -> int:
                 return PYTHON
         inner = n // rows
         row = 2 * ARITY * code + dtype
+        leads = state[NEEDED] == 0
         for i in range(arity):
             target = types.int64(-1)
             m = n
             object_ = tuple_get(record, 4 + i)
-            if object_ != none:
+            if object_ != none and (
+                state[NEEDED] == 0 or set_contains(state[NEEDED], object_) != 0
+            ):
+                leads = True
                 kernel = kernels[row + 2 * i]
                 if kernel == 0:
                     state[ARGUMENT] = row + 2 * i
@@ -211,7 +222,9 @@ def _loop(state_address: int) -> int:
                         shared = state[SHARED]
                         if 2 * (state[LEAF_COUNT] + 1) > mask:
                             shared = types.int64(0)
-                        if shared == 0 or not claim_leaf(shared, leaf, object_, place, dtype):
+                        if shared == 0 or not claim_leaf(
+                            shared, state[TARGETS], leaf, object_, place, dtype
+                        ):
                             state[ARGUMENT] = place
                             return NEW_LEAF
                         state[LEAF_COUNT] += 1
@@ -260,6 +273,8 @@ def _loop(state_address: int) -> int:
             else:
                 target_2 = target
                 size_2 = m
+        if not leads:
+            return PYTHON
         data_0 = data_1 = data_2 = data_out = types.int64(0)
         next_0 = next_1 = next_2 = types.int64(0)  # from row to row
         next_out = inner * itemsize
@@ -355,7 +370,10 @@ def _loop(state_address: int) -> int:
                     break
     state[INDEX] = index
     if state[SHARED] != 0 and state[PENDING] == 0:
-        state[LEAF_COUNT] = give_gradients(state[SHARED], leaves, mask + 1)
+        if state[GIVES] != 0:
+            state[LEAF_COUNT] = give_gradients(state[SHARED], leaves, mask + 1)
+        else:
+            state[LEAF_COUNT] = hand_over(state[HANDED], state[OWNED], leaves, mask + 1)
     return DONE
 
 

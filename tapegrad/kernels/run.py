@@ -84,7 +84,12 @@ class _NativeWalk:
         state[loop.RETAIN] = replay.retain
         state[loop.STOP] = 0
         self.noted = -1  # how many places had notes when the stops were set
-        state[loop.SHARED] = compiled().shared if replay.gives and not replay.leaves else 0
+        state[loop.SHARED] = 0 if replay.leaves else compiled().shared
+        state[loop.GIVES] = replay.gives
+        state[loop.HANDED] = id(replay.leaves)
+        state[loop.OWNED] = id(replay.owned)
+        state[loop.NEEDED] = 0 if replay.needed is None else id(replay.needed)
+        state[loop.TARGETS] = 0 if replay.targets is None else id(replay.targets)
         if self._stopping or replay.hook is not None or replay.targets is not None:
             self._set_stops()
         pending = replay.adjoints

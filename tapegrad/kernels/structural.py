@@ -120,6 +120,22 @@ def vector_matrix_y(
     return 1 if possible else 0
 
 
+def mv_x(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
+    y_array = tuple_get(record, 7)
+    possible = load32(y_array + FLAGS) & C_CONTIGUOUS != 0
+    if possible and x_bar != 0 and n > 0:
+        bar = carray(pointer_to(out_bar, zero), n)
+        y = carray(pointer_to(load64(y_array + DATA), zero), m // n)
+        x = carray(pointer_to(x_bar, zero), m)
+        for i in range(n):
+            for j in range(m // n):
+                share = bar[i] * y[j]
+                x[i * (m // n) + j] = x[i * (m // n) + j] + share if add else share
+    return 1 if possible else 0
+
+
 def bce_logits_x(
     zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
 ) -> Any:
@@ -177,6 +193,46 @@ def product(
     return 1 if out != 0 else 0
 
 
+@register_jitable(inline="always")
+def matrix_times_bar(
+    zero: Any, matrix: Any, transposed: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any,
+    tools: Any,
+) -> Any:  # fmt: skip
+    """x_bar (m) = the matrix (m, n), or the transpose of one (n, m), times out_bar (n)."""
+    strides = load64(matrix + STRIDES)
+    along, across = load64(strides), load64(strides + 8)
+    if transposed:
+        along, across = across, along
+    itemsize = types.int64(size_of(zero))
+    done = 1
+    if m > 0:
+        done = product(
+            zero, tools, x_bar, add, (m, n, types.int64(1)),
+            load64(matrix + DATA), (along, across), out_bar, (itemsize, itemsize),
+        )  # fmt: skip
+    return done
+
+
+def vector_matrix_x(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
+    done = 1
+    if x_bar != 0:
+        matrix = tuple_get(record, 7)
+        done = matrix_times_bar(zero, matrix, False, out_bar, n, x_bar, m, add, tools)
+    return done
+
+
+def mv_y(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
+    done = 1
+    if x_bar != 0:
+        matrix = tuple_get(record, 6)
+        done = matrix_times_bar(zero, matrix, True, out_bar, n, x_bar, m, add, tools)
+    return done
+
+
 def mm_x(
     zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
 ) -> Any:
@@ -213,55 +269,6 @@ def mm_y(
                 load64(x + DATA), (load64(strides + 8), load64(strides)),
                 out_bar, (columns * itemsize, itemsize),
             )  # fmt: skip
-    return done
-
-
-def mv_x(
-    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
-) -> Any:
-    # x_bar (n, inner) = out_bar (n, 1) @ y (1, inner)
-    done = 1
-    if x_bar != 0 and m > 0:
-        y = tuple_get(record, 7)
-        itemsize = types.int64(size_of(zero))
-        done = product(
-            zero, tools, x_bar, add, (n, types.int64(1), m // n), out_bar, (itemsize, itemsize),
-            load64(y + DATA), (itemsize, load64(load64(y + STRIDES))),
-        )  # fmt: skip
-    return done
-
-
-def mv_y(
-    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
-) -> Any:
-    # y_bar (m) = x.T (m, n) @ out_bar (n)
-    done = 1
-    if x_bar != 0 and m > 0:
-        x = tuple_get(record, 6)
-        strides = load64(x + STRIDES)
-        itemsize = types.int64(size_of(zero))
-        done = product(
-            zero, tools, x_bar, add, (m, n, types.int64(1)),
-            load64(x + DATA), (load64(strides + 8), load64(strides)),
-            out_bar, (itemsize, itemsize),
-        )  # fmt: skip
-    return done
-
-
-def vector_matrix_x(
-    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
-) -> Any:
-    # x_bar (m) = y (m, n) @ out_bar (n)
-    done = 1
-    if x_bar != 0 and m > 0:
-        y = tuple_get(record, 7)
-        strides = load64(y + STRIDES)
-        itemsize = types.int64(size_of(zero))
-        done = product(
-            zero, tools, x_bar, add, (m, n, types.int64(1)),
-            load64(y + DATA), (load64(strides), load64(strides + 8)),
-            out_bar, (itemsize, itemsize),
-        )  # fmt: skip
     return done
 
 
@@ -333,10 +340,10 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "reductions.sum_all_x": sum_all_x,
     "reductions.mean_all_x": mean_all_x,
     "shape.reshape_x": reshape_x,
-    "linalg.mv_x": mv_x,
-    "linalg.mv_y": mv_y,
     "linalg.vector_matrix_x": vector_matrix_x,
     "linalg.vector_matrix_y": vector_matrix_y,
+    "linalg.mv_x": mv_x,
+    "linalg.mv_y": mv_y,
     "losses.bce_logits_x": bce_logits_x,
     "linalg.mm_x": mm_x,
     "linalg.mm_y": mm_y,

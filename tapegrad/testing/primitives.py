@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 
+from tapegrad.alike import ones_like
 from tapegrad.autograd import grad
 from tapegrad.autograd.gradcheck import gradcheck, gradgradcheck
+from tapegrad.func import vjp, vmap
 from tapegrad.replay import load_native, native
+from tapegrad.rules.joining import stack
 from tapegrad.tensor import Tensor, from_array
 
 __all__ = ["check_primitive"]
@@ -24,9 +28,10 @@ def check_primitive(primitive: Any, *inputs: Any, second: bool = True) -> bool:
         second: whether derivatives of second order are checked too.
 
     First and second derivatives and forward mode are held against differences; float32 and strided
-    inputs against contiguous ones of float64; an elementwise primitive also on broadcast inputs,
-    and its compiled kernel against its rules. Returns True; raises AssertionError or RuntimeError,
-    as `gradcheck` does, where something differs.
+    inputs against contiguous ones of float64; vmap against one call after the other. An elementwise
+    primitive is checked on broadcast inputs and on none at all, too, and its compiled kernel is
+    held against its rules. Returns True; raises AssertionError or RuntimeError, as `gradcheck`
+    does, where something differs.
 
     >>> import tapegrad as tg
     >>> def square(x):
@@ -44,7 +49,9 @@ def check_primitive(primitive: Any, *inputs: Any, second: bool = True) -> bool:
     _check_differences(primitive, arrays, second)
     for name, changed in (("float32", _single), ("strided", _strided)):
         _same(primitive, arrays, [changed(a) for a in arrays], name)
+    _check_map(primitive, arrays)
     if declared.elementwise:
+        _check_empty(primitive, arrays)
         if load_native():
             _same(primitive, arrays, arrays, "its compiled kernel", native_first=False)
         if declared.arity > 1:
@@ -64,6 +71,37 @@ def _check_differences(primitive: Any, arrays: list[Any], second: bool) -> None:
     gradcheck(function, leaves, check_forward_ad=True)
     if second:
         gradgradcheck(function, leaves)
+
+
+def _check_map(primitive: Any, arrays: list[Any]) -> None:
+    """Raise AssertionError unless vmap gives what two calls give, and their gradients."""
+    leaves, function = _leaves(primitive, arrays)
+    others = [from_array(np.flip(leaf._array).copy()) for leaf in leaves]
+    samples = [[leaf.detach() for leaf in leaves], others]
+
+    def outputs_and_gradients(*values: Tensor) -> list[Tensor]:
+        results, pull = vjp(function, *values)
+        results = results if isinstance(results, tuple) else (results,)
+        ones = tuple(ones_like(r) for r in results)
+        return [*results, *pull(ones if len(ones) > 1 else ones[0])]
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "There is a performance drop")
+        mapped = vmap(outputs_and_gradients)(*map(stack, zip(*samples, strict=True)))
+    for k, values in enumerate(samples):
+        for a, b in zip(mapped, outputs_and_gradients(*values), strict=True):
+            np.testing.assert_allclose(
+                a[k]._array, b._array, 1e-6, 1e-9, err_msg=f"{primitive.name}: under vmap"
+            )
+
+
+def _check_empty(primitive: Any, arrays: list[Any]) -> None:
+    """Raise AssertionError unless arrays without elements give some without elements."""
+    leaves, function = _leaves(primitive, [a.reshape(-1)[:0] for a in arrays])
+    result = function(*leaves)
+    found = grad(result.sum(), leaves, allow_unused=True)
+    if any(x is not None and x.shape != (0,) for x in (result, *found)):
+        raise AssertionError(f"{primitive.name}: inputs without elements give some")
 
 
 def _leaves(primitive: Any, arrays: list[Any]) -> tuple[list[Tensor], Any]:

@@ -39,7 +39,7 @@ def as_function(primitive: Primitive, inputs: tuple[Any, ...]) -> Any:
     for position, value in enumerate(inputs):
         if isinstance(value, NUMBERS) and INPUTS[position] not in primitive.numbers:
             raise wrong_type(primitive, position, value)
-    if all(isinstance(value, NUMBERS) for value in inputs):
+    if not any(hasattr(value, "_spec") or type(value) is np.ndarray for value in inputs):
         raise wrong_type(primitive, 0, inputs[0])
     return Primitive.apply(primitive, inputs, ())
 

@@ -1,6 +1,6 @@
 """Common operators one by one, on 10, 1,000 and 1,000 x 1,000 elements, float32 and float64.
 
-`x` and `y` are normal, `p` is positive, `c` has one column, `mask` and `index` have x's shape. An
+`x` has no ties in a row, `p` is positive, `c` has one column; `mask` and `index` have x's shape. An
 operator is a line of `OPERATORS`; to measure one more, add its line. Each has its forward and its
 backward, given an adjoint.
 """
@@ -82,8 +82,9 @@ ROWS = (Row("forward", "us", 1e3), Row("backward", "us", 1e3))
 def arrays(shape: tuple[int, ...], dtype: type) -> dict[str, np.ndarray]:
     random = np.random.default_rng(0)
     normal = partial(random.standard_normal, dtype=dtype)
+    steps = np.broadcast_to(np.linspace(-3, 3, shape[-1]), shape)
     return {
-        "x": normal(shape),
+        "x": random.permuted(steps, -1).astype(dtype),
         "y": normal(shape),
         "p": random.uniform(0.5, 1.5, shape).astype(dtype),
         "c": normal((*shape[:-1], 1)),

@@ -11,13 +11,14 @@ from bench.environment import describe
 from bench.figures import Figure
 from bench.harness import clock
 from bench.session import PEERS, Session
-from bench.workloads import WORKLOADS
+from bench.workloads import OPTIONAL, WORKLOADS
 
 FEW_ROUNDS = 7
 FEW_PROCESSES = 5
 TORCH_THREADS = "in large workloads torch has the better of 1 and so many (all cores)"
 CPU = "count processor time, which a busy machine doesn't disturb; one thread for everyone"
-ONLY = f"one workload; may be repeated: {', '.join(WORKLOADS)}"
+ALL = {**WORKLOADS, **OPTIONAL}
+ONLY = f"one workload; may be repeated: {', '.join(ALL)}"
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -31,7 +32,7 @@ def names(text: str) -> tuple[str, ...]:
 def options(arguments: list[str]) -> Namespace:
     parser = ArgumentParser("python -m bench", description="Measure tapegrad beside torch.")
     add = parser.add_argument
-    add("--only", action="append", choices=WORKLOADS, metavar="NAME", help=ONLY)
+    add("--only", action="append", choices=ALL, metavar="NAME", help=ONLY)
     add("--rounds", type=int, default=9, help="samples in this process (9)")
     add("--processes", type=int, default=5, help="processes for memory and startup (5)")
     add("--peers", type=names, default="torch", help=f"of {','.join(PEERS)} (torch)")
@@ -82,7 +83,7 @@ def main(arguments: list[str]) -> int:
     print(f"{kind}in brackets the range of the ratio over the rounds", flush=True)
     figures: list[Figure] = []
     for name in chosen.only or WORKLOADS:
-        measured = WORKLOADS[name](session)
+        measured = ALL[name](session)
         print(f"\n{report.tables(measured)}", flush=True)
         figures += measured
     if session.rounds < FEW_ROUNDS or session.processes < FEW_PROCESSES:

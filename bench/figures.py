@@ -22,7 +22,8 @@ class Figure:
     """One row of a table: every library's samples, one a round, in the row's unit.
 
     `subject` is the library under test and `baseline` the one that it is compared with; `goal` is
-    the largest ratio of the two that is good enough.
+    the largest ratio of the two that is good enough. Figures with a `column` share a line of the
+    table, by their row, which shows nothing but ratios.
     """
 
     workload: str
@@ -32,10 +33,11 @@ class Figure:
     subject: str
     baseline: str
     goal: float | None = None
+    column: str = ""
 
     @property
     def key(self) -> tuple[str, str]:
-        return self.workload, self.row
+        return self.workload, f"{self.row}, {self.column}" if self.column else self.row
 
     def median(self, name: str) -> float | None:
         return median(self.samples[name]) if self.samples.get(name) else None

@@ -23,7 +23,24 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def tables(figures: list[Figure]) -> str:
     """One table for each run of figures with the same workload, subject and baseline."""
     groups = groupby(figures, key=lambda figure: (figure.workload, figure.subject, figure.baseline))
-    return "\n\n".join(figures_table(list(group)) for _, group in groups)
+    return "\n\n".join(table_of(list(group)) for _, group in groups)
+
+
+def table_of(figures: list[Figure]) -> str:
+    return ratios_table(figures) if figures[0].column else figures_table(figures)
+
+
+def ratios_table(figures: list[Figure]) -> str:
+    """A line for each row, with the subject's ratio to the baseline in each of its columns."""
+    subject, baseline = figures[0].subject, figures[0].baseline
+    columns = list(dict.fromkeys(figure.column for figure in figures))
+    lines: dict[str, dict[str, str]] = {}
+    for figure in figures:
+        lines.setdefault(figure.row, {})[figure.column] = str(figure.ratio(subject) or "-")
+    header = [f"{figures[0].workload}, {subject} / {baseline}", *columns]
+    return table(
+        header, ([row, *(by.get(column, "-") for column in columns)] for row, by in lines.items())
+    )
 
 
 def figures_table(figures: list[Figure]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from tapegrad.batched import any_batched, rules
 from tapegrad.broadcast import cast, sum_to_shape
 from tapegrad.dtypes import number_dtype
-from tapegrad.inplace import check_memory, check_writable, move, refuse_several
+from tapegrad.inplace import check_memory, check_overlap, check_writable, move, refuse_several
 from tapegrad.modes import modes, switch
 from tapegrad.primitive import Primitive, public, structural
 from tapegrad.recording import record, wrap
@@ -106,6 +106,8 @@ def overwrite(target: Any, value: Any, primitive: Primitive | None = None) -> An
                 f"the number of sizes provided ({array.ndim}) must be greater or equal to the "
                 f"number of dimensions in the tensor ({len(wanted)})"
             )
+    else:
+        check_overlap(array, source)
     check_memory(array)
     recording = modes.grad and (value._place is not None or target._place is not None)
     place = None

@@ -19,22 +19,34 @@ from tapegrad.modes import modes, switch
 from tapegrad.primitive import Primitive, structural
 from tapegrad.recording import record, wrap
 from tapegrad.shortpaths import short_paths
-from tapegrad.storage import stamp
+from tapegrad.storage import owner, stamp
 from tapegrad.tape import tape
 from tapegrad.tensor import Tensor, View, check_base, place_of, view_of
 
-__all__ = ["check_memory", "check_writable", "in_place", "refuse_several", "write"]
+__all__ = [
+    "check_memory",
+    "check_overlap",
+    "check_writable",
+    "in_place",
+    "refuse_several",
+    "write",
+]
 
 
 def in_place(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     """The in-place method of an operator: ``x.mul_(y)`` from ``mul``."""
     path = short_paths.get(function)
     ufunc = path.primitive.forward if path is not None else None
+    checks = name not in OVERLAPPING
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if switch.batched and any_batched((self, *args)):
             return rules.change(function, self, args, kwargs)
         check_writable(self)
+        if checks:
+            for operand in (*args, *kwargs.values()) if kwargs else args:
+                if type(operand) is Tensor and operand is not self:
+                    check_overlap(self._array, operand._array)
         if isinstance(ufunc, np.ufunc) and not (modes.grad or kwargs) and _fits(self, args):
             _compute(ufunc, self._array, args[0])
             return self
@@ -56,6 +68,12 @@ def in_place(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     return method
 
 
+#: Methods whose operands may share a part of the memory that is written to.
+OVERLAPPING = frozenset(
+    """
+    addbmm_ addmm_ addmv_ addr_ baddbmm_ index_fill_ masked_fill_ masked_scatter_
+    """.split()  # noqa: SIM905 - readable so
+)
 #: Larger numbers may be infinite in float32, and raise an error before anything is computed.
 HUGE = 1e38
 
@@ -178,6 +196,41 @@ def check_memory(array: np.ndarray) -> None:
             "unsupported operation: more than one element of the written-to tensor refers to a "
             "single memory location. Please clone() the tensor before performing the operation."
         )
+
+
+def check_overlap(target: np.ndarray, operand: np.ndarray) -> None:
+    """Raise torch's error if an operand has a part of the memory that is written to.
+
+    All of it is well, element by element; what has gaps isn't looked at, as in torch.
+    """
+    if target is operand or (target.base is None and operand.base is None):
+        return
+    if owner(target) is not owner(operand) or not (target.size and operand.size):
+        return
+    (low, high), (first, last) = _bounds(target), _bounds(operand)
+    if high - low != target.nbytes or last - first != operand.nbytes:
+        return
+    same = (low, high, target.shape) == (first, last, operand.shape)
+    if same and _steps(target) == _steps(operand):
+        return
+    if low < last and first < high:
+        raise RuntimeError(
+            "unsupported operation: some elements of the input tensor and the written-to tensor "
+            "refer to a single memory location. Please clone() the tensor before performing the "
+            "operation."
+        )
+
+
+def _bounds(array: np.ndarray) -> tuple[int, int]:
+    """The first byte's address, and that after the last."""
+    steps = [(n - 1) * step for n, step in zip(array.shape, array.strides, strict=True)]
+    address = array.__array_interface__["data"][0]
+    low = address + sum(step for step in steps if step < 0)
+    return low, address + sum(step for step in steps if step > 0) + array.itemsize
+
+
+def _steps(array: np.ndarray) -> list[int]:
+    return [step for n, step in zip(array.shape, array.strides, strict=True) if n > 1]
 
 
 def move(target: Tensor, place: int | None) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from tapegrad import dtypes
 from tapegrad.primitive import INPUTS, Primitive
-from tapegrad.tensor import Tensor, as_tensor_input
+from tapegrad.tensor import Tensor, as_tensor_input, from_array
 
 __all__ = [
     "NUMBERS",
@@ -39,7 +39,7 @@ def as_function(primitive: Primitive, inputs: tuple[Any, ...]) -> Any:
     for position, value in enumerate(inputs):
         if isinstance(value, NUMBERS) and INPUTS[position] not in primitive.numbers:
             raise wrong_type(primitive, position, value)
-    if all(isinstance(value, NUMBERS) for value in inputs):
+    if not any(hasattr(value, "_spec") or type(value) is np.ndarray for value in inputs):
         raise wrong_type(primitive, 0, inputs[0])
     return Primitive.apply(primitive, inputs, ())
 
@@ -108,15 +108,10 @@ def promoted(
 
     Third, if an array had to be cast, the specs that the inputs had.
     """
-    first = inputs[0]
-    if type(first) is Tensor and first._spec.dtype.kind in "fc" and not primitive.condition:
-        # Real or complex Tensors of one dtype: nothing to promote.
-        dtype = first._spec.dtype
-        for x in inputs:
-            if type(x) is not Tensor or x._spec.dtype is not dtype:
-                break
-        else:
-            return inputs, tuple([x._array for x in inputs]), None
+    start = 1 if primitive.condition else 0
+    usual = _of_one_dtype(inputs, start)
+    if usual is not None:
+        return *usual, None
     try:
         tensors = [x if isinstance(x, Tensor) else as_tensor_input(x, number=True) for x in inputs]
     except TypeError:
@@ -124,7 +119,6 @@ def promoted(
             if not isinstance(x, OPERANDS):
                 raise wrong_type(primitive, position, x) from None
         raise
-    start = 1 if primitive.condition else 0
     key = tuple(
         [
             (t._spec.dtype, 2 if type(x) in NUMBERS else 1 if t._spec.ndim == 0 else 0)
@@ -151,6 +145,41 @@ def promoted(
         arrays.append(array)
     specs = tuple(t._spec.number for t in tensors) if mixed else None
     return tuple(tensors), tuple(arrays), specs
+
+
+#: Stands for every number beside Tensors of one dtype.
+NUMBER = from_array(np.zeros(()))
+#: Integers beyond are not exact in every dtype.
+EXACT = 1 << 53
+
+
+def _of_one_dtype(
+    inputs: tuple[Any, ...], start: int
+) -> tuple[tuple[Tensor, ...], tuple[np.ndarray, ...]] | None:
+    """Tensors and arrays, where nothing has to be promoted: floats of one dtype, and numbers.
+
+    The first ``start`` inputs are bools.
+    """
+    first = inputs[start]
+    if type(first) is not Tensor or first._spec.dtype.kind not in "fc":
+        return None
+    spec = first._spec
+    dtype = spec.dtype
+    tensors, arrays = [], []
+    for i, x in enumerate(inputs):
+        kind = type(x)
+        if kind is Tensor:
+            if x._spec.dtype is not dtype and (i >= start or x._spec.dtype.kind != "b"):
+                return None
+            tensors.append(x)
+            arrays.append(x._array)
+        elif kind is float or (kind is int and -EXACT < x < EXACT):
+            constant = spec.constants.get(x)
+            tensors.append(NUMBER)
+            arrays.append(spec.constant(x) if constant is None else constant)
+        else:
+            return None
+    return tuple(tensors), tuple(arrays)
 
 
 def promotion(key: Any, floating: bool) -> np.dtype[Any]:

@@ -29,6 +29,7 @@ second derivatives) and, for elementwise primitives, compiled by Numba on scalar
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterable
 from operator import itemgetter
 from typing import Any, TypeVar
@@ -41,6 +42,8 @@ __all__ = [
     "all_values",
     "by_sample",
     "elementwise",
+    "names_arguments",
+    "not_a_tensor",
     "operators",
     "primitives",
     "public",
@@ -343,6 +346,44 @@ class BatchedAccess(RuntimeError):  # noqa: N818 - nobody catches it but vmap
         )
 
 
+def not_a_tensor(
+    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: AttributeError
+) -> Exception:
+    """torch's TypeError, if the error is about an argument that should be a Tensor; or the error.
+
+    So nothing is checked where all is well.
+    """
+    if not hasattr(error.obj, "_spec"):
+        signature = inspect.signature(function)
+        given = signature.bind(*args, **kwargs).arguments
+        for position, (name, parameter) in enumerate(signature.parameters.items(), 1):
+            if given.get(name, error) is error.obj and parameter.annotation in ANYTHING:
+                kind = type(error.obj)
+                module = "" if kind.__module__ == "builtins" else kind.__module__ + "."
+                return TypeError(
+                    f"{function.__name__}(): argument '{name}' (position {position}) must be "
+                    f"Tensor, not {module}{kind.__name__}"
+                )
+    return error
+
+
+#: How parameters that are Tensors are annotated.
+ANYTHING = ("Any", "Any | None", inspect.Parameter.empty)
+
+
+def names_arguments(function: Function) -> Function:
+    """A function that raises torch's TypeError for what isn't a Tensor."""
+
+    @functools.wraps(function)
+    def face(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except AttributeError as error:
+            raise not_a_tensor(function, args, kwargs, error) from None
+
+    return face  # type: ignore[return-value]
+
+
 def by_sample(function: Function) -> Function:
     """A function that looks at arrays: under vmap, where there are none, it has a rule or a loop.
 
@@ -355,6 +396,8 @@ def by_sample(function: Function) -> Function:
             return function(*args, **kwargs)
         except BatchedAccess:
             return Primitive.call_batched(function, args, kwargs)
+        except AttributeError as error:
+            raise not_a_tensor(function, args, kwargs, error) from None
 
     return face  # type: ignore[return-value]
 

@@ -7,6 +7,8 @@ import importlib
 
 import pytest
 
+import tapegrad as tg
+
 
 def twice(t):
     y = (t.ones(2, requires_grad=True) ** 2).sum()
@@ -40,6 +42,36 @@ def view_of_leaf(t):
 def non_leaf_flag(t):
     y = t.ones(2, requires_grad=True) * 2
     y.requires_grad = False
+
+
+def shifted(t, change):
+    x = t.arange(5.0)
+    change(x[1:], x[:-1])
+
+
+def shift(target, source):
+    target += source
+
+
+def transposed(t):
+    x = t.ones(3, 3)
+    x.mul_(x.T)
+
+
+SHARED = "input tensor and the written-to tensor refer to a single memory location. Please clone"
+
+
+def must_be_tensor(function, name, position, kind):
+    return rf"{function}\(\): argument '{name}' \(position {position}\) must be Tensor, not {kind}"
+
+
+def test_memory_that_may_be_shared():
+    x = tg.arange(6.0)
+    x[:3].add_(x[:3])  # all of it
+    x[::2].add_(x[1::2])
+    x[:2].add_(x[2:4])
+    x[:4].masked_fill_(x[2:] > 3, 0)
+    x[1:].addmv_(tg.ones(5, 5), x[:5])
 
 
 # (what is done, the exception, what its message says)
@@ -105,6 +137,20 @@ ROWS = [
     (lambda t: t.ones(2, dtype=t.int64).mean(), RuntimeError, "could not infer output dtype"),
     (lambda t: t.ones(2, dtype=t.int64).add_(1.5), RuntimeError,
      "result type .* can't be cast to the desired output type"),
+    (lambda t: shifted(t, shift), RuntimeError, SHARED),
+    (lambda t: shifted(t, lambda x, y: x.copy_(y)), RuntimeError, SHARED),
+    (lambda t: shifted(t, lambda x, y: x.lerp_(y, 0.5)), RuntimeError, SHARED),
+    (lambda t: shifted(t, lambda x, y: x.clamp_(max=y)), RuntimeError, SHARED),
+    (lambda t: shifted(t, lambda x, y: x.__setitem__(..., y)), RuntimeError, SHARED),
+    (transposed, RuntimeError, SHARED),
+    (lambda t: t.sum([1.0]), TypeError, must_be_tensor("sum", "input", 1, "list")),
+    (lambda t: t.nn.functional.relu("a"), TypeError, must_be_tensor("relu", "input", 1, "str")),
+    (lambda t: t.nn.functional.gelu(1.0), TypeError, must_be_tensor("gelu", "input", 1, "float")),
+    (lambda t: t.bmm(t.ones(1, 1, 1), [1]), TypeError, must_be_tensor("bmm", "mat2", 2, "list")),
+    (lambda t: t.nn.functional.linear([1.0], t.ones(1, 1)), TypeError,
+     must_be_tensor("linear", "input", 1, "list")),
+    (lambda t: t.sin_([1.0]), TypeError, must_be_tensor("sin_", "input", 1, "list")),
+    (lambda t: t.flip(None, (0,)), TypeError, must_be_tensor("flip", "input", 1, "NoneType")),
 ]  # fmt: skip
 
 

@@ -76,8 +76,8 @@ ELEMENTWISE = {
 }
 #: The functions behind Python's operators, under all their names.
 _BEHIND = [*operators.DUNDERS.values(), *operators.COMPARISONS.values()]
-_FUNCTIONS = [operators.functions[n] for n in _BEHIND if n in operators.functions]
-ARITHMETIC = {name for name, f in operators.functions.items() if f in _FUNCTIONS}
+_FUNCTIONS = [inspect.unwrap(operators.functions[n]) for n in _BEHIND if n in operators.functions]
+ARITHMETIC = {name for name, f in operators.functions.items() if inspect.unwrap(f) in _FUNCTIONS}
 SPECIAL = {
     f"__{kind}{name}__" for name in operators.DUNDERS for kind in ("", "r", "i")
 } | {f"__{name}__" for name in (*operators.COMPARISONS, *operators.UNARY_DUNDERS)}  # fmt: skip

@@ -6,6 +6,7 @@ workload, add an entry to its `peers`.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from bench import footprint, memory, startup
 from bench.figures import Figure
@@ -23,6 +24,7 @@ from bench.workloads import (
     lstm,
     minimize,
     mlp,
+    operators,
     scalars,
     seed,
     small,
@@ -41,4 +43,8 @@ WORKLOADS: dict[str, Callable[[Session], list[Figure]]] = {
     "memory": memory.run,
     "footprint": footprint.run,
     "startup": startup.run,
+}
+#: They take a minute or two each: measured if they are named.
+OPTIONAL: dict[str, Callable[[Session], list[Figure]]] = {
+    f"operators-{size}": partial(operators.run, size) for size in operators.SHAPES
 }

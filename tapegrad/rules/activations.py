@@ -14,6 +14,7 @@ import numpy as np
 
 from tapegrad.dtypes import TYPE_NAMES
 from tapegrad.primitive import elementwise, public, select
+from tapegrad.rules.arguments import check_tensor
 from tapegrad.rules.arithmetic import add_, div_
 from tapegrad.rules.exponential import sigmoid
 from tapegrad.rules.special import erf
@@ -33,7 +34,12 @@ KERNELS = {
 
 def applied(function: Any, input: Any, inplace: bool, *numbers: float) -> Any:
     """The function's value, in place if that is wanted; for floating-point Tensors only."""
-    if input._spec.dtype.kind != "f":
+    try:
+        kind = input._spec.dtype.kind
+    except AttributeError:
+        check_tensor(function.name.partition("_")[0], input)
+        raise
+    if kind != "f":
         kernel = KERNELS.get(function.name, function.name + "_cpu")
         raise NotImplementedError(
             f"\"{kernel}\" not implemented for '{TYPE_NAMES[input._spec.dtype.name]}'"
@@ -71,7 +77,11 @@ relu = elementwise("relu", relu_forward, relu_x, check=check_relu, scalar=True)
 @public(module=NN, name="relu")
 def nn_relu(input: Any, inplace: bool = False) -> Any:
     """``max(input, 0)``."""
-    return input.relu_() if inplace else relu(input)
+    try:
+        return input.relu_() if inplace else input.relu()
+    except AttributeError:
+        check_tensor("relu", input)
+        raise
 
 
 @public(module=NN, name="sigmoid")

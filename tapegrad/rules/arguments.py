@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.dtypes import TYPE_NAMES
+from tapegrad.primitive import not_a_tensor
 
 #: Names that torch takes as well, as NumPy has them.
 NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input"}
@@ -30,17 +31,8 @@ def with_numpy_names(function: Callable[..., Any]) -> Callable[..., Any]:
             for name in NUMPY_NAMES.keys() & kwargs.keys():
                 kwargs.setdefault(NUMPY_NAMES[name], kwargs.pop(name))
             return function(*args, **kwargs)
-        except AttributeError:
-            given = args[0] if args else kwargs.get("input")
-            inner = given if isinstance(given, (list, tuple)) else (given,)
-            if any(hasattr(x, "_spec") for x in inner):
-                raise
-            kind = type(given)
-            module = "" if kind.__module__ == "builtins" else kind.__module__ + "."
-            raise TypeError(
-                f"{function.__name__}(): argument 'input' (position 1) must be Tensor, not "
-                f"{module}{kind.__name__}"
-            ) from None
+        except AttributeError as error:
+            raise not_a_tensor(function, args, kwargs, error) from None
 
     return face
 
@@ -58,7 +50,10 @@ def with_out(function: Any = None, *, promotes: bool = False) -> Any:
     @functools.wraps(function)
     def face(*args: Any, **kwargs: Any) -> Any:
         if "out" not in kwargs:
-            return function(*args, **kwargs)
+            try:
+                return function(*args, **kwargs)
+            except AttributeError as error:
+                raise not_a_tensor(function, args, kwargs, error) from None
         out = kwargs.pop("out")
         result = function(*args, **kwargs)
         if out is None:

@@ -53,7 +53,8 @@ fmin = elementwise("fmin", np.fmin, fmin_x, fmin_y, numbers="", refuses="c")
 
 def clamp_forward(x, y, z):
     # As torch: where the bounds cross, the upper one counts.
-    return np.minimum(np.maximum(x, y), z)
+    out = np.maximum(x, y)
+    return np.minimum(out, z, out=out if out.ndim and not z.ndim else None)
 
 
 def clamp_x(out_bar, x, y, z):

@@ -58,9 +58,11 @@ put_add = structural("index_put", add_forward, add_x, put_y)
 
 def mesh(index: np.ndarray, axis: int) -> tuple[np.ndarray, ...]:
     """The index that takes ``index`` along ``axis`` and its own position elsewhere."""
-    grids: list[Any] = list(np.ogrid[tuple(slice(n) for n in index.shape)])
-    grids[axis] = index
-    return tuple(grids)
+    ndim = index.ndim
+    return tuple(
+        index if d == axis else np.arange(n).reshape((1,) * d + (n,) + (1,) * (ndim - 1 - d))
+        for d, n in enumerate(index.shape)
+    )
 
 
 def _long_index(index: Any, name: str, wanted: str = "int32/int64") -> np.ndarray:
@@ -325,7 +327,8 @@ def _check_value(kind: str, input: Any) -> None:
 def masked_fill(input: Any, mask: Any, value: Any) -> Any:
     """``input`` with ``value`` (a number or a 0-d Tensor) where the mask holds; they broadcast."""
     _check_mask(mask, "masked_fill_", " only supports boolean masks, but got mask with dtype")
-    if np.iscomplexobj(getattr(value, "_array", value)) and not input._spec.is_complex:
+    is_complex = value._spec.is_complex if hasattr(value, "_spec") else isinstance(value, complex)
+    if is_complex and not input._spec.is_complex:
         raise RuntimeError("value cannot be converted to type float without overflow")
     if hasattr(value, "_spec"):
         if value.ndim:

@@ -9,12 +9,29 @@ import numpy as np
 from tapegrad.primitive import public, structural, wrap_axis
 from tapegrad.rules.arguments import refuse, sizes_of, with_out
 from tapegrad.rules.gathering import constant, mesh
-from tapegrad.rules.indexing import ALL, advanced_forward, advanced_x
+from tapegrad.rules.indexing import ALL, advanced_forward, index_
 from tapegrad.rules.results import named
 
-sort_ = structural("sort", advanced_forward, advanced_x)
-topk_ = structural("topk", advanced_forward, advanced_x)
-kthvalue_ = structural("kthvalue", advanced_forward, advanced_x)
+
+def sorted_x(out_bar, x_shape, index):
+    return spread(out_bar, x_shape, index)
+
+
+def spread_forward(x, shape, index):
+    out = np.zeros(shape, x.dtype)
+    out[index] = x
+    return out
+
+
+def spread_x(out_bar, index):
+    return index_(out_bar, index)
+
+
+#: Zeros with ``x`` at the positions of an index, none of which repeats.
+spread = structural("spread", spread_forward, spread_x)
+sort_ = structural("sort", advanced_forward, sorted_x)
+topk_ = structural("topk", advanced_forward, sorted_x)
+kthvalue_ = structural("kthvalue", advanced_forward, sorted_x)
 
 
 @public
@@ -39,8 +56,24 @@ def _order(array: np.ndarray, axis: int, descending: bool) -> np.ndarray:
     if not descending:
         return np.argsort(array, axis=axis, kind="stable")
     # Stable in descending order: sort the reversed array and turn the positions round.
-    turned = np.argsort(np.flip(array, axis), axis=axis, kind="stable")
-    return np.flip(array.shape[axis] - 1 - turned, axis).copy()
+    backwards = (*(ALL,) * axis, slice(None, None, -1))
+    turned = np.argsort(array[backwards], axis=axis, kind="stable")
+    return (array.shape[axis] - 1 - turned)[backwards].copy()
+
+
+#: Of dimensions this long, a few are found without sorting all of them.
+LONG = 100
+
+
+def _first(array: np.ndarray, axis: int, descending: bool, k: int) -> np.ndarray:
+    """The positions of the ``k`` elements that `_order` puts first; of equal ones, any."""
+    n = array.shape[axis]
+    if n < LONG or 4 * k > n or not k:
+        return _order(array, axis, descending)[(*(ALL,) * axis, slice(0, k))].copy()
+    end = slice(n - k, n) if descending else slice(0, k)
+    part = np.argpartition(array, n - k if descending else k - 1, axis)[(*(ALL,) * axis, end)]
+    order = _order(np.take_along_axis(array, part, axis), axis, descending)
+    return np.take_along_axis(part, order, axis)
 
 
 def _taken(primitive: Any, input: Any, axis: int, order: np.ndarray) -> Any:
@@ -76,9 +109,8 @@ def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool =
     axis = wrap_axis(dim, input.ndim)
     if not 0 <= k <= (input._spec.shape[axis] if input.ndim else 1):
         raise RuntimeError("selected index k out of range")
-    order = _order(input._array, axis, largest)
-    if input.ndim:
-        order = order[(*(ALL,) * axis, slice(0, k))].copy()
+    array = input._array
+    order = _first(array, axis, largest, k) if input.ndim else _order(array, axis, largest)
     values = _taken(topk_, input, axis, order)
     return named("topk", ("values", "indices"))(values, constant(input, order))
 

@@ -80,7 +80,8 @@ def eigh_x(out_bar, out):
         return np.matmul(vectors * np.expand_dims(values_bar, -2), turned)
     inner = np.matmul(turned, vectors_bar)
     check_phase(inner, "linalg_eigh", "eigenvectors")
-    inner = off_diagonal(inner / gaps(values))
+    # A turn of the vectors is skew: so the share is Hermitian, as the matrix.
+    inner = off_diagonal(0.5 * (inner - adjoint(inner)) / gaps(values))
     if values_bar is not None:
         inner = inner + diagonal_matrix(values_bar)
     return np.matmul(vectors, np.matmul(inner, turned))

@@ -14,7 +14,8 @@ arrays' dtype. In it ``np`` may be `vectormath`, and `added` adds in any order, 
 vectorise a sum.
 
 Called as ``scaled(count, x, out, n, factor)`` it does all of its ``count`` parts: on several
-threads, in one share for each, if the arrays are large and `threads` allows it.
+threads, in one share for each, if the arrays are large and `threads` allows it. What does more with
+its arrays than read them is given ``work``, as many bytes as could be read in that time.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from numba.extending import register_jitable
 from tapegrad import threads
 from tapegrad.kernels import vectormath
 from tapegrad.kernels.cache import KernelCache, fingerprint
-from tapegrad.kernels.fused import lanes
+from tapegrad.kernels.fused import lanes, tiles
 from tapegrad.kernels.native import (
     DATA,
     DIMENSIONS,
@@ -50,6 +51,7 @@ __all__ = ["find"]
 
 #: The files of this folder, by the functions that are in them.
 FAMILIES: dict[str, tuple[str, ...]] = {
+    "convolution": ("windowed", "window_products", "channel_sums"),
     "softmax": ("softmax", "softmax_x"),
 }
 FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
@@ -91,7 +93,7 @@ def find(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
     module = importlib.import_module(f"{__name__}.{FAMILY_OF[name]}")
     function = getattr(module, name)
     kinds = [p.annotation for p in inspect.signature(function).parameters.values()]
-    own = inspect.getsource(module) + inspect.getsource(lanes)
+    own = "".join(inspect.getsource(m) for m in (module, lanes, tiles))
     mark = hashlib.sha256(fingerprint(function) + vectormath.stamp() + own.encode()).digest()
     compiled_name = f"{name}_{dtype.name}_{mark.hex()[:16]}"
     source = _source(compiled_name, kinds)
@@ -110,10 +112,11 @@ def find(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
     run = ctypes.CFUNCTYPE(None, *[_C_KINDS[_KINDS[kind]] for kind in kinds])(compiled.address)
     are_arrays = tuple(kind in ("Array", "Indices") for kind in kinds[2:])
 
-    def call(count: int, *operands: Any) -> None:
+    def call(count: int, *operands: Any, work: int = 0) -> None:
         given = [id(x) if a else x for x, a in zip(operands, are_arrays, strict=True)]
-        largest = max(x.nbytes for x, a in zip(operands, are_arrays, strict=True) if a)
-        if largest < threads.WORTH_BYTES:
+        if not work:
+            work = max(x.nbytes for x, a in zip(operands, are_arrays, strict=True) if a)
+        if work < threads.WORTH_BYTES:
             run(0, count, *given)
         else:
             threads.share(count, functools.partial(_over_part, run, given, operands))

@@ -36,7 +36,7 @@ from numba.extending import register_jitable
 from tapegrad import threads
 from tapegrad.kernels import vectormath
 from tapegrad.kernels.cache import KernelCache, fingerprint
-from tapegrad.kernels.fused import lanes, tiles
+from tapegrad.kernels.fused import lanes, squares, tiles, vectors
 from tapegrad.kernels.native import (
     DATA,
     DIMENSIONS,
@@ -52,9 +52,12 @@ __all__ = ["find"]
 #: The files of this folder, by the functions that are in them.
 FAMILIES: dict[str, tuple[str, ...]] = {
     "convolution": ("windowed", "window_products", "channel_sums"),
+    "pooling": ("square_pool", "square_pool_x"),
     "softmax": ("softmax", "softmax_x"),
 }
 FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
+#: What the functions are made of.
+TOOLS = (lanes, squares, tiles, vectors)
 
 _KINDS = {"Int": types.int64, "Real": types.float64, "Array": types.int64, "Indices": types.int64}
 _C_KINDS: dict[Any, Any] = {types.int64: ctypes.c_int64, types.float64: ctypes.c_double}
@@ -93,7 +96,7 @@ def find(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
     module = importlib.import_module(f"{__name__}.{FAMILY_OF[name]}")
     function = getattr(module, name)
     kinds = [p.annotation for p in inspect.signature(function).parameters.values()]
-    own = "".join(inspect.getsource(m) for m in (module, lanes, tiles))
+    own = "".join(inspect.getsource(m) for m in (module, *TOOLS))
     mark = hashlib.sha256(fingerprint(function) + vectormath.stamp() + own.encode()).digest()
     compiled_name = f"{name}_{dtype.name}_{mark.hex()[:16]}"
     source = _source(compiled_name, kinds)

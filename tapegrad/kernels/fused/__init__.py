@@ -53,6 +53,7 @@ __all__ = ["find"]
 FAMILIES: dict[str, tuple[str, ...]] = {
     "convolution": ("windowed", "window_products", "channel_sums"),
     "pooling": ("square_pool", "square_pool_x"),
+    "scattering": ("add_rows",),
     "softmax": ("softmax", "softmax_x"),
 }
 FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}

@@ -27,6 +27,8 @@ class SGD(Optimizer):
     ``weight_decay * x`` to the gradient, and ``maximize`` negates it, here as in the others.
     """
 
+    fused_name = "sgd_update"
+
     def __init__(
         self,
         params: Any,
@@ -48,6 +50,17 @@ class SGD(Optimizer):
     def _start(self, parameter: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         if group["momentum"]:
             state["momentum_buffer"] = zeros_as(parameter)
+
+    def _fused_state(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return ("momentum_buffer",) if group["momentum"] else ()
+
+    def _fused_numbers(
+        self, state: dict[str, Any], group: dict[str, Any], first: bool
+    ) -> tuple[float, ...]:
+        momentum = group["momentum"]
+        factors = (float(group["lr"]), momentum, 1 - group["dampening"], 1 + momentum)
+        sign = -1.0 if group["maximize"] else 1.0
+        return (*factors, group["weight_decay"], sign, group["nesterov"], first)
 
     def _first_update(
         self, x: np.ndarray, g: np.ndarray, state: dict[str, Any], group: dict[str, Any]

@@ -55,6 +55,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "pooling": ("square_pool", "square_pool_x"),
     "scattering": ("add_rows",),
     "softmax": ("softmax", "softmax_x"),
+    "updates": ("sgd_update", "adam_update"),
 }
 FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
 #: What the functions are made of.

@@ -222,16 +222,16 @@ class Optimizer:
             update = self._first_update
             if state:
                 self.state[parameter] = state
+        check_memory(array)
+        stamp(array, tape.next_serial(), True)
         if self.fused_name and not group.get("amsgrad"):
             names = self._fused_state(group)
             arrays = (array, grad._array, *[state[name]._array for name in names])
             kernel = fused(self.fused_name, *arrays)
             if kernel is not None:
-                stamp(array, tape.next_serial())
                 numbers = self._fused_numbers(state, group, first)
                 waiting.setdefault((kernel, *numbers), []).append(arrays)
                 return
-        check_memory(array)
         x, g = as_real(array), as_real(grad._array)
         if group.get("maximize"):
             g = -g
@@ -243,7 +243,6 @@ class Optimizer:
                 g = part
             else:
                 x *= 1 - float(group["lr"]) * float(decay)
-        stamp(array, tape.next_serial())
         update(x, g, state, group)
 
     def _fused_state(self, group: dict[str, Any]) -> tuple[str, ...]:

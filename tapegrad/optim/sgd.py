@@ -57,10 +57,10 @@ class SGD(Optimizer):
     def _fused_numbers(
         self, state: dict[str, Any], group: dict[str, Any], first: bool
     ) -> tuple[float, ...]:
-        momentum = group["momentum"]
-        factors = (float(group["lr"]), momentum, 1 - group["dampening"], 1 + momentum)
+        fresh = 1 if first else 1 - group["dampening"]
         sign = -1.0 if group["maximize"] else 1.0
-        return (*factors, group["weight_decay"], sign, group["nesterov"], first)
+        factors = (float(group["lr"]), group["momentum"], fresh, group["weight_decay"])
+        return (*factors, sign, group["nesterov"])
 
     def _first_update(
         self, x: np.ndarray, g: np.ndarray, state: dict[str, Any], group: dict[str, Any]
@@ -68,7 +68,7 @@ class SGD(Optimizer):
         if group["momentum"]:
             np.copyto(as_real(state["momentum_buffer"]._array), g)
             if group["nesterov"]:
-                g = g * (1 + group["momentum"])
+                g = g + group["momentum"] * g
         x -= float(group["lr"]) * g
 
     def _update(

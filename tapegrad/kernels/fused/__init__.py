@@ -105,7 +105,7 @@ def find(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
     space = {
         "__name__": __name__,
         "elements": elements,
-        "function": register_jitable(inline="always")(function),
+        "function": register_jitable(function),
         "index": numba.int64,
         "real": numba.float32 if dtype == np.float32 else numba.float64,
     }

@@ -13,7 +13,8 @@ from numba.extending import register_jitable
 
 from tapegrad.kernels.fused.lanes import Array, Indices, Int, added
 from tapegrad.kernels.fused.tiles import PRODUCTS, shifted_run, tap_products, window_sums
-from tapegrad.kernels.native import like, size_of
+from tapegrad.kernels.fused.vectors import address_of
+from tapegrad.kernels.native import like
 
 # The numbers of a geometry. Sizes, strides and paddings are of three dimensions each.
 (EXAMPLES, PARTS, GROUPS, CHANNELS, OUTPUTS, W_STRIDE, W_GROUP) = range(7)
@@ -43,8 +44,8 @@ def to_planes(x: Any, n: Any, planes: Any, begin: Any, numbers: Any) -> None:
                 if sw == 1:
                     shifted_run(
                         zero,
-                        x.ctypes.data + (source + first) * size_of(zero),
-                        planes.ctypes.data + (to + pw + first) * size_of(zero),
+                        address_of(x, source + first),
+                        address_of(planes, to + pw + first),
                         last - first,
                         -zero,
                     )
@@ -77,8 +78,8 @@ def from_sums(
             if sw == 1:
                 shifted_run(
                     zero,
-                    sums.ctypes.data + source * size_of(zero),
-                    out.ctypes.data + goal * size_of(zero),
+                    address_of(sums, source),
+                    address_of(out, goal),
                     count,
                     shift,
                 )
@@ -93,7 +94,6 @@ def windowed(
     phases: Indices, numbers: Indices, room: Array,
 ) -> None:  # fmt: skip
     zero = like(x[0], 0)
-    itemsize = size_of(zero)
     groups, outputs, row = numbers[GROUPS], numbers[OUTPUTS], numbers[ROW]
     of_group = numbers[CHANNELS] * numbers[STRIDE] * numbers[STRIDE + 1] * numbers[STRIDE + 2]
     out_size = numbers[OUT_SIZES] * numbers[OUT_SIZES + 1] * numbers[OUT_SIZES + 2]
@@ -109,14 +109,14 @@ def windowed(
                 for phase in range(len(phases) // 2):
                     window_sums(
                         zero,
-                        room.ctypes.data + planes * itemsize,
-                        w.ctypes.data + g * numbers[W_GROUP] * itemsize,
-                        taps.ctypes.data + 16 * phases[2 * phase],
+                        address_of(room, planes),
+                        address_of(w, g * numbers[W_GROUP]),
+                        address_of(taps, 2 * phases[2 * phase]),
                         phases[2 * phase + 1],
                         numbers[W_STRIDE],
                         outputs,
                         numbers[PLACES],
-                        room.ctypes.data + sums * itemsize,
+                        address_of(room, sums),
                         row,
                     )
                     for o in range(outputs):
@@ -131,7 +131,6 @@ def window_products(
     room: Array,
 ) -> None:  # fmt: skip
     zero = like(y[0], 0)
-    itemsize = size_of(zero)
     groups, outputs, row = numbers[GROUPS], numbers[OUTPUTS], numbers[ROW]
     of_group = numbers[CHANNELS] * numbers[STRIDE] * numbers[STRIDE + 1] * numbers[STRIDE + 2]
     depth, height, width = numbers[OUT_SIZES], numbers[OUT_SIZES + 1], numbers[OUT_SIZES + 2]
@@ -154,8 +153,8 @@ def window_products(
                             given = source + (d * height + h) * width
                             shifted_run(
                                 zero,
-                                bar.ctypes.data + given * itemsize,
-                                room.ctypes.data + line * itemsize,
+                                address_of(bar, given),
+                                address_of(room, line),
                                 width,
                                 -zero,
                             )
@@ -167,17 +166,17 @@ def window_products(
                         goal = ((part * groups + g) * outputs + o) * count + t
                         tap_products(
                             zero,
-                            room.ctypes.data + planes * itemsize,
+                            address_of(room, planes),
                             numbers[PLANES],
-                            room.ctypes.data + given * itemsize,
+                            address_of(room, given),
                             groups * outputs * row,
                             examples,
                             numbers[PLACES],
-                            taps.ctypes.data + 16 * t,
+                            address_of(taps, 2 * t),
                             count - 1 - t,
                             row,
                             outputs - 1 - o,
-                            out.ctypes.data + goal * itemsize,
+                            address_of(out, goal),
                             count,
                         )
 

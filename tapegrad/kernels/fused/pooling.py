@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from tapegrad.kernels.fused.lanes import Array, Int
 from tapegrad.kernels.fused.squares import square_maxima, square_places
-from tapegrad.kernels.native import like, size_of
+from tapegrad.kernels.fused.vectors import address_of
+from tapegrad.kernels.native import like
 
 
 def square_pool(
     begin: Int, end: Int, x: Array, out: Array, rows: Int, columns: Int, width: Int
 ) -> None:
     zero = like(x[0], 0)
-    itemsize = size_of(zero)
     for plane in range(begin, end):
         for i in range(rows // 2):
-            row = x.ctypes.data + (plane * rows + 2 * i) * width * itemsize
-            to = out.ctypes.data + (plane * (rows // 2) + i) * columns * itemsize
-            square_maxima(zero, row, row + width * itemsize, to, columns)
+            row = (plane * rows + 2 * i) * width
+            to = address_of(out, (plane * (rows // 2) + i) * columns)
+            square_maxima(zero, address_of(x, row), address_of(x, row + width), to, columns)
 
 
 def square_pool_x(
@@ -24,18 +24,17 @@ def square_pool_x(
     width: Int,
 ) -> None:  # fmt: skip
     zero = like(x[0], 0)
-    itemsize = size_of(zero)
     for plane in range(begin, end):
         for i in range(rows // 2):
-            row = (plane * rows + 2 * i) * width * itemsize
-            given = (plane * (rows // 2) + i) * columns * itemsize
+            row = (plane * rows + 2 * i) * width
+            given = (plane * (rows // 2) + i) * columns
             square_places(
                 zero,
-                x.ctypes.data + row,
-                x.ctypes.data + row + width * itemsize,
-                out.ctypes.data + given,
-                bar.ctypes.data + given,
-                x_bar.ctypes.data + row,
-                x_bar.ctypes.data + row + width * itemsize,
+                address_of(x, row),
+                address_of(x, row + width),
+                address_of(out, given),
+                address_of(bar, given),
+                address_of(x_bar, row),
+                address_of(x_bar, row + width),
                 columns,
             )

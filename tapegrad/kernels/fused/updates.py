@@ -33,16 +33,14 @@ def descend(x: Any, g: Any, sign: Any, decay: Any, lr: Any) -> None:
 
 @register_jitable
 def descend_on(
-    x: Any, g: Any, b: Any, sign: Any, decay: Any, lr: Any, momentum: Any, fresh: Any, ahead: Any,
-    nesterov: Any, first: Any,
-) -> None:  # fmt: skip
+    x: Any, g: Any, b: Any, sign: Any, decay: Any, lr: Any, momentum: Any, fresh: Any, nesterov: Any
+) -> None:
     for i in range(len(x)):
         share = g[i] * sign
         share = x[i] * decay + share if decay != 0 else share
-        kept = share if first else b[i] * momentum + share * fresh
+        kept = b[i] * momentum + share * fresh
         b[i] = kept
-        looking = share * ahead if first else share + momentum * kept
-        x[i] -= lr * (looking if nesterov else kept)
+        x[i] -= lr * (share + momentum * kept if nesterov else kept)
 
 
 @register_jitable
@@ -62,7 +60,7 @@ def step_by_moments(
 
 def sgd_update(
     begin: Int, end: Int, table: Indices, columns: Int, parts: Int, total: Int, lr: Real,
-    momentum: Real, fresh: Real, ahead: Real, decay: Real, sign: Real, nesterov: Int, first: Int,
+    momentum: Real, fresh: Real, decay: Real, sign: Real, nesterov: Int,
 ) -> None:  # fmt: skip
     for part in range(begin, end):
         low, high = total * part // parts, total * (part + 1) // parts
@@ -78,7 +76,7 @@ def sgd_update(
                 descend(x, g, sign, decay, lr)
             else:
                 b = run_of(table, row + 3, at, count, lr)
-                descend_on(x, g, b, sign, decay, lr, momentum, fresh, ahead, nesterov, first)
+                descend_on(x, g, b, sign, decay, lr, momentum, fresh, nesterov)
 
 
 def adam_update(

@@ -6,9 +6,11 @@ from typing import Any
 
 import llvmlite.ir as ir
 from llvmlite import binding
+from numba import types
 from numba.core import cgutils
+from numba.extending import intrinsic
 
-__all__ = ["VECTOR_BYTES", "Vectors", "number"]
+__all__ = ["VECTOR_BYTES", "Vectors", "address_of", "number"]
 
 _features = binding.get_host_cpu_features()
 #: Bytes of a vector register.
@@ -18,6 +20,17 @@ VECTOR_BYTES = 64 if _features.get("avx512f") else 32 if _features.get("avx2") e
 def number(value: int) -> ir.Constant:
     """An integer of 64 bits."""
     return ir.Constant(ir.IntType(64), value)
+
+
+@intrinsic
+def address_of(typingctx: Any, array: Any, index: Any) -> Any:
+    """Where an element of a vector stands."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        data = context.make_array(array)(context, builder, given[0]).data
+        return builder.ptrtoint(builder.gep(data, [given[1]]), ir.IntType(64))
+
+    return types.int64(array, types.int64), generate
 
 
 class Vectors:

@@ -125,7 +125,7 @@ def overwrite(target: Any, value: Any, primitive: Primitive | None = None) -> An
     if source.dtype.kind == "c" and array.dtype.kind != "c":
         source = source.real
     np.copyto(array, source.reshape(wanted), casting="unsafe")
-    stamp(array, tape.next_serial())
+    stamp(array, tape.next_serial(), True)
     if modes.grad:
         move(target, place)
     return target

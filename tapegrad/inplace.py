@@ -92,7 +92,7 @@ def _fits(target: Tensor, operands: tuple[Any, ...]) -> bool:
 def _compute(ufunc: np.ufunc, array: np.ndarray, operand: Any) -> None:
     """Put the result where the first operand is, without an array between: a step of SGD."""
     check_memory(array)
-    stamp(array, tape.next_serial())
+    stamp(array, tape.next_serial(), True)
     # A floating-point error is raised at the end, when all is computed.
     with suppress(FloatingPointError, RuntimeWarning):
         ufunc(array, operand._array if type(operand) is Tensor else operand, array)
@@ -180,7 +180,7 @@ def write(target: Tensor, result: Tensor) -> None:
     check_memory(array)
     if modes.grad and result._place is not None:
         refuse_several(view_of(target))
-    stamp(array, tape.next_serial())
+    stamp(array, tape.next_serial(), True)
     np.copyto(array, result._array, casting="same_kind")
     if not modes.grad:
         return

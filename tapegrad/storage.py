@@ -3,13 +3,14 @@
 Counting versions on every operation would cost every operation. So the rare side pays: an in-place
 operation *stamps* the memory that it writes to with the next serial of the tape. A record saved a
 value that has changed since exactly if the memory carries a stamp later than the record's serial.
-Replay checks only records older than the last stamp: in a training loop, whose
-step changes parameters after the backward pass, none. What a person writes through NumPy can't be
-seen, as in torch.
+Replay checks only records older than the last stamp of an array that something beside its Tensor
+refers to: in a training loop none, whether it changes parameters or adds to gradients. What a
+person writes through NumPy can't be seen, as in torch.
 """
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections import deque
 from typing import Any
@@ -43,7 +44,10 @@ class Stamp:
 
 
 class Clock:
-    """``latest``: the serial of the last stamp. Records made after it need no check."""
+    """``latest``: the serial of the last stamp of what a record may have saved.
+
+    Records made after it need no check.
+    """
 
     __slots__ = ("latest",)
 
@@ -75,8 +79,14 @@ def aside(array: np.ndarray) -> np.ndarray:
     return np.asarray(memoryview(buffer))
 
 
-def stamp(array: np.ndarray, serial: int) -> None:
-    """Note that ``array`` is written in place at ``serial``."""
+def stamp(array: np.ndarray, serial: int, in_variable: bool = False) -> None:
+    """Note that ``array`` is written in place at ``serial``.
+
+    It is called with a Tensor's ``_array``, or (``in_variable``) with a local variable that has it:
+    then as many references as that make tell that no record has saved the array.
+    """
+    if sys.getrefcount(array) > _ALONE[in_variable] or not _is_only_view(array):
+        clock.latest = serial
     root = owner(array)
     key = id(root)
     entry = stamps.get(key)
@@ -86,9 +96,49 @@ def stamp(array: np.ndarray, serial: int) -> None:
             stamps.pop(key, None)
 
         entry = stamps[key] = Stamp(weakref.ref(root, forget))
-    entry.serial = clock.latest = serial
+    entry.serial = serial
     entry.version += 1
     entry.recent.append(serial)
+
+
+def _is_only_view(array: np.ndarray) -> bool:
+    """Whether nothing else refers to the memory, if nothing does to the array."""
+    base = array.base
+    if base is None:
+        return True
+    return type(base) is np.ndarray and base.base is None and sys.getrefcount(base) == _VIEWED
+
+
+class _Held:
+    """What refers to an array as a Tensor does."""
+
+    __slots__ = ("_array",)
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+
+
+def _references(array: np.ndarray, serial: int, in_variable: bool = False) -> int:
+    return sys.getrefcount(array)
+
+
+def _references_to_base(array: np.ndarray) -> int:
+    base = array.base
+    return sys.getrefcount(base)
+
+
+def _calibrate() -> tuple[tuple[int, int], int]:
+    """The references that are found if there are none but those of `stamp` and its caller.
+
+    They differ between versions of Python.
+    """
+    held = _Held(np.empty(1))
+    bare = _references(held._array, 0)
+    array = held._array
+    return (bare, _references(array, 0, True)), _references_to_base(np.empty(2)[:1])
+
+
+_ALONE, _VIEWED = _calibrate()
 
 
 def version(array: np.ndarray) -> int:

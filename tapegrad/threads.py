@@ -1,4 +1,4 @@
-"""Work shared between threads: large arrays only, in as many shares as there are threads.
+"""Work shared between threads: large arrays only.
 
 The threads are Python's own, kept for the next time; what they run lets go of the GIL. None is
 started before there is work for it, nor in a child process by its parent's.
@@ -14,6 +14,8 @@ __all__ = ["WORTH_BYTES", "get_num_threads", "set_num_threads", "share"]
 
 #: Arrays below this size are done before another thread would wake up.
 WORTH_BYTES = 1 << 20
+#: Parts of the work for each thread, so that none waits long for another.
+PARTS = 4
 
 
 def _available() -> int:
@@ -57,7 +59,10 @@ def set_num_threads(count: int) -> None:
 
 
 def share(count: int, work: Callable[[int, int], None]) -> None:
-    """Do ``work(begin, end)`` for all of ``range(count)``, a share in each thread."""
+    """Do ``work(begin, end)`` for all of ``range(count)``: each thread takes parts as it can.
+
+    A thread that isn't there before all is taken does nothing, and isn't waited for.
+    """
     shares = min(_pool.count, count)
     if shares < 2:
         work(0, count)
@@ -67,14 +72,22 @@ def share(count: int, work: Callable[[int, int], None]) -> None:
         from concurrent.futures import ThreadPoolExecutor
 
         executor = _pool.executor = ThreadPoolExecutor(_pool.count - 1, "tapegrad")
-    bounds = [count * i // shares for i in range(shares + 1)]
+    parts = min(count, PARTS * shares)
+    numbers = iter(range(parts))
+
+    def take_parts() -> None:
+        for i in numbers:
+            work(count * i // parts, count * (i + 1) // parts)
+
+    others = []
     try:
-        others = [executor.submit(work, *bounds[i : i + 2]) for i in range(1, shares)]
+        for _ in range(shares - 1):
+            others.append(executor.submit(take_parts))
     except RuntimeError:  # the interpreter is shutting down
-        work(0, count)
-        return
+        pass
     try:
-        work(*bounds[:2])
+        take_parts()
     finally:
         for other in others:
-            other.result()
+            if not other.cancel():
+                other.result()

@@ -52,6 +52,8 @@ class Adam(Moments):
     With ``amsgrad`` v is the largest so far (Reddi, Kale & Kumar 2018).
     """
 
+    fused_name = "adam_update"
+
     def __init__(
         self,
         params: Any,
@@ -75,6 +77,21 @@ class Adam(Moments):
         super()._start(parameter, state, group)
         if group["amsgrad"]:
             state["max_exp_avg_sq"] = zeros_as(parameter)
+
+    def _fused_state(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return ("exp_avg", "exp_avg_sq")
+
+    def _fused_numbers(
+        self, state: dict[str, Any], group: dict[str, Any], first: bool
+    ) -> tuple[float, ...]:
+        step = next_step(state)
+        beta1, beta2 = group["betas"]
+        lr, decay = float(group["lr"]), float(group["weight_decay"])
+        apart = group["decoupled_weight_decay"]
+        means = (1 - beta1, beta2, 1 - beta2, (1 - beta2**step) ** 0.5, group["eps"])
+        decays = (0.0, 1 - lr * decay) if apart else (decay, 1.0)
+        sign = -1.0 if group["maximize"] else 1.0
+        return (lr / (1 - beta1**step), *means, *decays, sign)
 
     def _update(
         self, x: np.ndarray, g: np.ndarray, state: dict[str, Any], group: dict[str, Any]

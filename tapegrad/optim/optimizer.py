@@ -16,6 +16,7 @@ import numpy as np
 
 from tapegrad.autograd.hooks import Hooks, RemovableHandle
 from tapegrad.dtypes import get_default_dtype
+from tapegrad.fused import fused
 from tapegrad.inplace import check_memory
 from tapegrad.modes import enable_grad, no_grad
 from tapegrad.nn.parameter import clear_gradient
@@ -24,6 +25,24 @@ from tapegrad.tape import tape
 from tapegrad.tensor import Tensor, from_array
 
 __all__ = ["Optimizer", "as_real", "check_settings", "required"]
+
+#: Parts in which threads update the elements of all parameters.
+PARTS = 16
+
+
+#: The arrays of parameters to be updated, by the fused function and the numbers that it is given.
+Waiting = dict[tuple[Any, ...], list[tuple[np.ndarray, ...]]]
+
+
+def update_all(kernel: Any, rows: list[tuple[np.ndarray, ...]], numbers: list[float]) -> None:
+    """Call a fused function once for many parameters, each with its gradient and state."""
+    table = np.array([[row[0].size, *map(id, row)] for row in rows])
+    total = sum([row[0].nbytes for row in rows])
+    apart = len({id(row[0]) for row in rows}) == len(rows)
+    parts = PARTS if apart else 1
+    elements = total // rows[0][0].itemsize
+    work = total * len(rows[0])
+    kernel(parts, table.reshape(-1), table.shape[1], parts, elements, *numbers, work=work)
 
 
 class Required:
@@ -47,6 +66,8 @@ class Optimizer:
 
     #: Whether weight decay is a part of the gradient, as it is unless an optimizer says otherwise.
     decays_gradient = True
+    #: The fused function that does what `_update` does; it has weight decay in it.
+    fused_name = ""
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):
@@ -177,25 +198,40 @@ class Optimizer:
                 loss = closure()
         with no_grad(), np.errstate(all="ignore"):
             for group in self.param_groups:
+                waiting: Waiting = {}
                 for parameter in group["params"]:
                     grad = parameter.grad
                     if grad is not None:
-                        self._update_one(parameter, grad, group)
+                        self._update_one(parameter, grad, group, waiting)
+                for (kernel, *numbers), rows in waiting.items():
+                    update_all(kernel, rows, numbers)
         self._steps += 1
         for hook in self._optimizer_step_post_hooks.values():
             hook(self, (), {})
         return loss
 
-    def _update_one(self, parameter: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+    def _update_one(
+        self, parameter: Tensor, grad: Tensor, group: dict[str, Any], waiting: Waiting
+    ) -> None:
         state = self.state.get(parameter, {})
         array = parameter._array
         update = self._update
-        if not state:
+        first = not state
+        if first:
             self._start(parameter, state, group)
             update = self._first_update
             if state:
                 self.state[parameter] = state
         check_memory(array)
+        stamp(array, tape.next_serial(), True)
+        if self.fused_name and not group.get("amsgrad"):
+            names = self._fused_state(group)
+            arrays = (array, grad._array, *[state[name]._array for name in names])
+            kernel = fused(self.fused_name, *arrays)
+            if kernel is not None:
+                numbers = self._fused_numbers(state, group, first)
+                waiting.setdefault((kernel, *numbers), []).append(arrays)
+                return
         x, g = as_real(array), as_real(grad._array)
         if group.get("maximize"):
             g = -g
@@ -207,8 +243,17 @@ class Optimizer:
                 g = part
             else:
                 x *= 1 - float(group["lr"]) * float(decay)
-        stamp(array, tape.next_serial())
         update(x, g, state, group)
+
+    def _fused_state(self, group: dict[str, Any]) -> tuple[str, ...]:
+        """The names of the arrays of a parameter's state that the fused function is given."""
+        return ()
+
+    def _fused_numbers(
+        self, state: dict[str, Any], group: dict[str, Any], first: bool
+    ) -> tuple[float, ...]:
+        """The numbers that the fused function is given for a parameter; counts its step."""
+        raise NotImplementedError
 
     def _start(self, parameter: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """Set the state of a parameter before its first step."""

@@ -27,6 +27,8 @@ class SGD(Optimizer):
     ``weight_decay * x`` to the gradient, and ``maximize`` negates it, here as in the others.
     """
 
+    fused_name = "sgd_update"
+
     def __init__(
         self,
         params: Any,
@@ -49,13 +51,24 @@ class SGD(Optimizer):
         if group["momentum"]:
             state["momentum_buffer"] = zeros_as(parameter)
 
+    def _fused_state(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return ("momentum_buffer",) if group["momentum"] else ()
+
+    def _fused_numbers(
+        self, state: dict[str, Any], group: dict[str, Any], first: bool
+    ) -> tuple[float, ...]:
+        fresh = 1 if first else 1 - group["dampening"]
+        sign = -1.0 if group["maximize"] else 1.0
+        factors = (float(group["lr"]), group["momentum"], fresh, group["weight_decay"])
+        return (*factors, sign, group["nesterov"])
+
     def _first_update(
         self, x: np.ndarray, g: np.ndarray, state: dict[str, Any], group: dict[str, Any]
     ) -> None:
         if group["momentum"]:
             np.copyto(as_real(state["momentum_buffer"]._array), g)
             if group["nesterov"]:
-                g = g * (1 + group["momentum"])
+                g = g + group["momentum"] * g
         x -= float(group["lr"]) * g
 
     def _update(

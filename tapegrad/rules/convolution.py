@@ -17,18 +17,34 @@ import numpy as np
 from tapegrad.primitive import Primitive, public, structural
 from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.linalg import conjugate
+from tapegrad.rules.planes import channel_sums, window_products, windowed
 from tapegrad.rules.windows import overlap_added, padded, per_dim, symmetric, window_count, windows
 
 NN = ("", "nn.functional")
 
 
+def geometry_of(x_shape, y_shape, stride, padding, dilation, groups):
+    counts = window_count(x_shape[2:], y_shape[2:], stride, padding, dilation)
+    return (x_shape, y_shape, stride, padding, dilation, groups, counts)
+
+
 def conv_forward(x, y, stride, padding, dilation, groups):
+    return biased_forward(x, y, None, stride, padding, dilation, groups)
+
+
+def biased_forward(x, y, z, stride, padding, dilation, groups):
+    geometry = geometry_of(x.shape, y.shape, stride, padding, dilation, groups)
+    out = windowed(x, y, z, geometry, False)
+    return conv_of_columns(x, y, z, *geometry[2:-1]) if out is None else out
+
+
+def conv_of_columns(x, y, z, stride, padding, dilation, groups):
     kernel = y.shape[2:]
     view = windows(padded(x, padding), kernel, stride, dilation)
     n, channels, counts = x.shape[0], x.shape[1] // groups, view.shape[2 + len(kernel) :]
     columns = view.reshape(n, groups, channels * math.prod(kernel), math.prod(counts))
     weight = y.reshape(groups, y.shape[0] // groups, channels * math.prod(kernel))
-    return np.matmul(weight, columns).reshape(n, y.shape[0], *counts)
+    return with_bias(np.matmul(weight, columns).reshape(n, y.shape[0], *counts), z)
 
 
 def conv_x(out_bar, y, x_shape, stride, padding, dilation, groups):
@@ -40,6 +56,17 @@ def conv_y(out_bar, x, y_shape, stride, padding, dilation, groups):
 
 
 def transposed_forward(x, y, sizes, stride, padding, dilation, groups):
+    return biased_transposed_forward(x, y, None, sizes, stride, padding, dilation, groups)
+
+
+def biased_transposed_forward(x, y, z, sizes, stride, padding, dilation, groups):
+    shape = (x.shape[0], groups * y.shape[1], *sizes)
+    geometry = (shape, y.shape, stride, padding, dilation, groups, x.shape[2:])
+    out = windowed(x, y, z, geometry, True)
+    return transposed_of_columns(x, y, z, sizes, *geometry[2:-1]) if out is None else out
+
+
+def transposed_of_columns(x, y, z, sizes, stride, padding, dilation, groups):
     # With the examples last, what is added up lies in long runs of memory.
     n, kernel, counts = x.shape[0], y.shape[2:], x.shape[2:]
     outputs, channels = y.shape[0] // groups, y.shape[1]
@@ -48,7 +75,7 @@ def transposed_forward(x, y, sizes, stride, padding, dilation, groups):
     columns = np.matmul(rows.swapaxes(1, 2), given)
     columns = columns.reshape(groups * channels, *kernel, *counts, n)
     out = overlap_added(columns, sizes, stride, padding, dilation, 1)
-    return np.ascontiguousarray(np.moveaxis(out, -1, 0))
+    return with_bias(np.ascontiguousarray(np.moveaxis(out, -1, 0)), z)
 
 
 def transposed_x(out_bar, y, stride, padding, dilation, groups):
@@ -60,6 +87,13 @@ def transposed_y(out_bar, x, y_shape, stride, padding, dilation, groups):
 
 
 def correlation_forward(x, y, kernel, stride, padding, dilation, groups):
+    shape = (x.shape[1], y.shape[1] // groups, *kernel)
+    geometry = (y.shape, shape, stride, padding, dilation, groups, x.shape[2:])
+    out = window_products(x, y, geometry)
+    return correlation_of_columns(x, y, kernel, *geometry[2:-1]) if out is None else out
+
+
+def correlation_of_columns(x, y, kernel, stride, padding, dilation, groups):
     # x is like the result of the convolution, y like its input. All examples are one sum.
     dims = len(kernel)
     view = windows(padded(y, padding), kernel, stride, dilation)
@@ -79,19 +113,16 @@ def correlation_y(out_bar, x, y_shape, stride, padding, dilation, groups):
 
 
 def with_bias(product, z):
+    if z is None:
+        return product
     product += z.reshape(-1, *[1] * (product.ndim - 2))
     return product
 
 
-def biased_forward(x, y, z, stride, padding, dilation, groups):
-    return with_bias(conv_forward(x, y, stride, padding, dilation, groups), z)
-
-
-def biased_transposed_forward(x, y, z, sizes, stride, padding, dilation, groups):
-    return with_bias(transposed_forward(x, y, sizes, stride, padding, dilation, groups), z)
-
-
 def bias_z(out_bar):
+    sums = channel_sums(out_bar)
+    if sums is not None:
+        return sums
     return np.sum(out_bar, axis=(0, *range(2, out_bar.ndim)))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from tapegrad.broadcast import sum_to_shape
 from tapegrad.primitive import BatchedAccess, Primitive, public, structural
+from tapegrad.rules.positions import add_at_positions, positions_of
 
 ALL = slice(None)
 
@@ -57,7 +58,10 @@ embed = structural("embed", embed_forward, embed_x, grad_name="SliceBackwardBack
 
 
 def advanced_forward(x, index):
-    return np.asarray(x[index])
+    at = positions_of(index, x.shape) if x.size >= FEW else None
+    if at is None:
+        return np.asarray(x[index])
+    return x.reshape(at.blocks, at.n, at.width).take(at.index, 1).reshape(at.shape)
 
 
 def advanced_x(out_bar, x_shape, index):
@@ -82,9 +86,12 @@ accumulate_at = structural("accumulate_at", accumulate_at_forward, accumulate_at
 def add_at(target: np.ndarray, index: Any, x: np.ndarray) -> None:
     """``target[index] += x``, where positions that repeat count as often.
 
-    np.add.at takes some 10 ns an element, so rows are added to flat memory, and other long indices
-    are counted (np.bincount, in float64) unless that costs more memory than it saves.
+    np.add.at takes some 10 ns an element, so where it isn't fused rows are added to flat memory,
+    and other long indices are counted (np.bincount, in float64) unless that costs more memory than
+    it saves.
     """
+    if x.size >= FEW and add_at_positions(target, index, x):
+        return
     kinds = [i.dtype.kind for i in index if isinstance(i, np.ndarray)]
     if kinds == ["b"]:
         target[index] += x  # a mask names no element twice
@@ -114,6 +121,8 @@ def add_rows(target: np.ndarray, index: np.ndarray, rows: np.ndarray) -> None:
 
     np.add.at takes 0.7 ns an element of a vector, at numbers in a vector, and 7 of rows.
     """
+    if add_at_positions(target, (index,), rows):
+        return
     width = rows.shape[1]
     flat = target.reshape(-1)
     within = np.arange(width)

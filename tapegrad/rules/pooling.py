@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.fused import fused
 from tapegrad.primitive import Primitive, public, structural
 from tapegrad.rules.indexing import add_at
 from tapegrad.rules.windows import Padding, Sizes, per_dim, positions, symmetric
@@ -26,9 +27,24 @@ def lowest(dtype: np.dtype[Any]) -> Any:
     return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
 
 
+def are_squares(
+    sizes: Sizes, counts: Sizes, kernel: Sizes, stride: Sizes, padding: Padding, dilation: Sizes
+) -> bool:
+    """Whether windows are squares of 2 x 2 elements beside each other, in all of the rows."""
+    if (kernel, stride, padding, dilation) != ((2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1)):
+        return False
+    return sizes[0] == 2 * counts[0] and sizes[1] // 2 == counts[1]
+
+
 def max_forward(x, counts, kernel, stride, padding, dilation):
     dims = len(kernel)
     sizes = x.shape[x.ndim - dims :]
+    squares = are_squares(sizes, counts, kernel, stride, padding, dilation)
+    fused_pool = fused("square_pool", x) if squares else None
+    if fused_pool is not None:
+        out = np.empty((*x.shape[: x.ndim - 2], *counts), x.dtype)
+        fused_pool(math.prod(x.shape[: x.ndim - 2]), x, out, sizes[0], counts[1], sizes[1])
+        return out
     out = np.full((*x.shape[: x.ndim - dims], *counts), lowest(x.dtype), x.dtype)
     for _, source, goal in positions(sizes, counts, kernel, stride, padding, dilation):
         part = out[goal]
@@ -37,6 +53,15 @@ def max_forward(x, counts, kernel, stride, padding, dilation):
 
 
 def max_x(out_bar, x, out, counts, kernel, stride, padding, dilation):
+    sizes = x.shape[x.ndim - len(kernel) :]
+    squares = are_squares(sizes, counts, kernel, stride, padding, dilation)
+    fused_x = fused("square_pool_x", out_bar, x, out) if squares else None
+    if fused_x is not None:
+        covered = sizes[1] == 2 * counts[1]
+        x_bar = np.empty_like(x) if covered else np.zeros_like(x)
+        operands = (out_bar, x, out, x_bar, sizes[0], counts[1], sizes[1])
+        fused_x(math.prod(x.shape[: x.ndim - 2]), *operands)
+        return x_bar
     index = max_index(x, out, counts, kernel, stride, padding, dilation)
     apart = all(s > d * (k - 1) for k, s, d in zip(kernel, stride, dilation, strict=True))
     return placed(out_bar, index, tuple(x.shape[x.ndim - len(kernel) :]), not apart)

@@ -14,7 +14,8 @@ arrays' dtype. In it ``np`` may be `vectormath`, and `added` adds in any order, 
 vectorise a sum.
 
 Called as ``scaled(count, x, out, n, factor)`` it does all of its ``count`` parts: on several
-threads, in one share for each, if the arrays are large and `threads` allows it.
+threads, in one share for each, if the arrays are large and `threads` allows it. What does more with
+its arrays than read them is given ``work``, as many bytes as could be read in that time.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from numba.extending import register_jitable
 from tapegrad import threads
 from tapegrad.kernels import vectormath
 from tapegrad.kernels.cache import KernelCache, fingerprint
-from tapegrad.kernels.fused import lanes
+from tapegrad.kernels.fused import lanes, squares, tiles, vectors
 from tapegrad.kernels.native import (
     DATA,
     DIMENSIONS,
@@ -50,10 +51,16 @@ __all__ = ["find"]
 
 #: The files of this folder, by the functions that are in them.
 FAMILIES: dict[str, tuple[str, ...]] = {
+    "convolution": ("windowed", "window_products", "channel_sums"),
     "losses": ("bce_logits",),
+    "pooling": ("square_pool", "square_pool_x"),
+    "scattering": ("add_rows",),
     "softmax": ("softmax", "softmax_x"),
+    "updates": ("sgd_update", "adam_update"),
 }
 FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
+#: What the functions are made of.
+TOOLS = (lanes, squares, tiles, vectors)
 
 _KINDS = {"Int": types.int64, "Real": types.float64, "Array": types.int64, "Indices": types.int64}
 _C_KINDS: dict[Any, Any] = {types.int64: ctypes.c_int64, types.float64: ctypes.c_double}
@@ -92,14 +99,14 @@ def find(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
     module = importlib.import_module(f"{__name__}.{FAMILY_OF[name]}")
     function = getattr(module, name)
     kinds = [p.annotation for p in inspect.signature(function).parameters.values()]
-    own = inspect.getsource(module) + inspect.getsource(lanes)
+    own = "".join(inspect.getsource(m) for m in (module, *TOOLS))
     mark = hashlib.sha256(fingerprint(function) + vectormath.stamp() + own.encode()).digest()
     compiled_name = f"{name}_{dtype.name}_{mark.hex()[:16]}"
     source = _source(compiled_name, kinds)
     space = {
         "__name__": __name__,
         "elements": elements,
-        "function": register_jitable(inline="always")(function),
+        "function": register_jitable(function),
         "index": numba.int64,
         "real": numba.float32 if dtype == np.float32 else numba.float64,
     }
@@ -111,10 +118,11 @@ def find(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
     run = ctypes.CFUNCTYPE(None, *[_C_KINDS[_KINDS[kind]] for kind in kinds])(compiled.address)
     are_arrays = tuple(kind in ("Array", "Indices") for kind in kinds[2:])
 
-    def call(count: int, *operands: Any) -> None:
+    def call(count: int, *operands: Any, work: int = 0) -> None:
         given = [id(x) if a else x for x, a in zip(operands, are_arrays, strict=True)]
-        largest = max(x.nbytes for x, a in zip(operands, are_arrays, strict=True) if a)
-        if largest < threads.WORTH_BYTES:
+        if not work:
+            work = max(x.nbytes for x, a in zip(operands, are_arrays, strict=True) if a)
+        if work < threads.WORTH_BYTES:
             run(0, count, *given)
         else:
             threads.share(count, functools.partial(_over_part, run, given, operands))

@@ -65,5 +65,7 @@ def add_at_positions(target: np.ndarray, index: Any, x: np.ndarray) -> bool:
     rows = np.ascontiguousarray(np.broadcast_to(x, at.shape))
     shared = at.blocks == 1 and at.width >= WIDE and rows.nbytes >= 2 * threads.WORTH_BYTES
     shares = SHARES if shared else 1
-    kernel(at.blocks * shares, target, at.index, rows, at.n, at.width, shares, work=rows.nbytes // 2)
+    kernel(
+        at.blocks * shares, target, at.index, rows, at.n, at.width, shares, work=rows.nbytes // 2
+    )
     return True

@@ -35,7 +35,10 @@ def square_maxima(typingctx: Any, zero: Any, x: Any, below: Any, out: Any, count
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         _, x, below, out, count = given
         v = Vectors(context, builder, zero)
-        with cgutils.for_range_slice(builder, number(0), count, number(v.lanes), inc=True) as (j, _):
+        with cgutils.for_range_slice(builder, number(0), count, number(v.lanes), inc=True) as (
+            j,
+            _,
+        ):
             left = builder.sub(count, j)
             (first, second, third, fourth), _, _ = _corners(v, (x, below), j, left)
             most = v.maximum(v.maximum(first, second), v.maximum(third, fourth))

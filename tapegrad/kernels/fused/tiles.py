@@ -28,7 +28,6 @@ PRODUCTS = (4, 3) if VECTOR_BYTES == 32 else (4, 6)
 ROOM = VECTORS * 64
 
 
-
 def _smaller(builder: Any, x: Any, y: Any) -> Any:
     return builder.select(builder.icmp_signed("<", x, y), x, y)
 
@@ -90,7 +89,9 @@ def tap_products(
     outputs, width = PRODUCTS
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        _, x, x_step, bar, bar_step, examples, places, taps, last_tap, stride, last, out, row = given
+        _, x, x_step, bar, bar_step, examples, places, taps, last_tap, stride, last, out, row = (
+            given
+        )
         v = Vectors(context, builder, zero)
         sums = v.zeros(outputs * width)
         rows = [_smaller(builder, number(r), last) for r in range(outputs)]
@@ -126,9 +127,7 @@ def tap_products(
 
 
 @intrinsic
-def shifted_run(
-    typingctx: Any, zero: Any, source: Any, to: Any, count: Any, shift: Any
-) -> Any:
+def shifted_run(typingctx: Any, zero: Any, source: Any, to: Any, count: Any, shift: Any) -> Any:
     """``to[j] = source[j] + shift`` for ``count`` elements at two addresses, which don't overlap.
 
     A short run is done in a few instructions, where a loop would first look which run it is.

@@ -1,9 +1,9 @@
 """Sums of products of which a tile stays in registers: what convolutions are made of.
 
-A *tap* is a pair of offsets: of the elements that one position of a window reads, and of its weight.
-`window_sums` adds up the taps of several outputs at a run of places, without writing the windows
-out (Dukhan, *The indirect convolution algorithm*, 2019); `tap_products` sums over the places
-instead. Both read whole vectors, up to ROOM elements beyond the last place.
+A *tap* is a pair of offsets: of the elements that one position of a window reads, and of its
+weight. `window_sums` adds up the taps of several outputs at a run of places, without writing the
+windows out (Dukhan, *The indirect convolution algorithm*, 2019); `tap_products` sums over the
+places instead. Both read whole vectors, up to ROOM elements beyond the last place.
 """
 
 from __future__ import annotations
@@ -89,9 +89,8 @@ def tap_products(
     outputs, width = PRODUCTS
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        _, x, x_step, bar, bar_step, examples, places, taps, last_tap, stride, last, out, row = (
-            given
-        )
+        _, x, x_step, bar, bar_step, examples, places, taps, last_tap, *rest = given
+        stride, last, out, row = rest
         v = Vectors(context, builder, zero)
         sums = v.zeros(outputs * width)
         rows = [_smaller(builder, number(r), last) for r in range(outputs)]

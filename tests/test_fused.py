@@ -151,6 +151,18 @@ def test_from_several_threads_at_once(four_threads):
     assert totals == [10] * 400
 
 
+def test_threads_that_are_busy_are_not_waited_for(four_threads):
+    go_on = threading.Event()
+    threads.share(4, lambda begin, end: None)
+    busy = [threads._pool.executor.submit(go_on.wait, 60) for _ in range(3)]
+    done = []
+    threads.share(100, lambda begin, end: done.extend(range(begin, end)))
+    assert sorted(done) == list(range(100))
+    go_on.set()
+    for task in busy:
+        task.result()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_after_fork(four_threads):

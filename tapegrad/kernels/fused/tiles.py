@@ -18,15 +18,7 @@ from numba.extending import intrinsic, register_jitable
 from tapegrad.kernels.fused.vectors import VECTOR_BYTES, Vectors, number
 from tapegrad.kernels.native import size_of
 
-__all__ = [
-    "PRODUCTS",
-    "ROOM",
-    "VECTORS",
-    "alternating_runs",
-    "shifted_run",
-    "tap_products",
-    "window_sums",
-]
+__all__ = ["PRODUCTS", "alternating_runs", "shifted_run", "tap_products", "window_sums"]
 
 #: How many vectors of places make a tile of 6 outputs.
 VECTORS = 2 if VECTOR_BYTES == 32 else 4

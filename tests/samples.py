@@ -416,4 +416,9 @@ SAMPLES = [
     sample("cumsum", lambda x: tg.cumulative_trapezoid(x, dx=0.5, dim=0), (3, 2)),
     sample("mm", lambda x: tg.cov(x, aweights=t([1.0, 2.0, 1.0]).to(x.dtype)), (2, 3)),
     sample("mm", tg.corrcoef, (3, 4)),
+    sample("convolution", lambda x, w, b: F.conv2d(x, w, b, (1, 2), 1), (2, 3, 4, 5), (7, 3, 3, 2),
+           (7,)),
+    sample("convolution", lambda x, w: F.conv2d(x, w, None, 2, 1, 1, 4), (1, 4, 5, 4),
+           (4, 1, 3, 3)),
+    sample("max_pool", lambda x: F.max_pool2d(x, 2), (1, 2, 2, 5)),
 ]  # fmt: skip

@@ -61,7 +61,7 @@ def advanced_forward(x, index):
     at = positions_of(index, x.shape) if x.size >= FEW else None
     if at is None:
         return np.asarray(x[index])
-    return x.reshape(at.blocks, at.n, at.width).take(at.index, 1).reshape(at.shape)
+    return x.reshape(at.blocks, at.n, at.width).take(at.places, 1).reshape(at.shape)
 
 
 def advanced_x(out_bar, x_shape, index):
@@ -86,7 +86,7 @@ accumulate_at = structural("accumulate_at", accumulate_at_forward, accumulate_at
 def add_at(target: np.ndarray, index: Any, x: np.ndarray) -> None:
     """``target[index] += x``, where positions that repeat count as often.
 
-    np.add.at takes some 10 ns an element, so where it isn't fused rows are added to flat memory,
+    Where it isn't fused: np.add.at takes some 10 ns an element, so rows are added to flat memory,
     and other long indices are counted (np.bincount, in float64) unless that costs more memory than
     it saves.
     """

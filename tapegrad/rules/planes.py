@@ -10,12 +10,13 @@ from __future__ import annotations
 import itertools
 import math
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
 from tapegrad.fused import fused
 from tapegrad.rules.windows import Padding, Sizes
+
+__all__ = ["Geometry", "channel_sums", "window_products", "windowed"]
 
 #: Most shares of the work. (Each adds up its part of a weight's gradient.)
 PARTS = 8
@@ -24,7 +25,7 @@ ROOM, LANES = 256, 16
 #: Elements of the planes of the examples whose products with a weight's gradient are added at once.
 BLOCK = 1 << 13
 #: Weights of more elements are left to BLAS.
-LARGE = 1 << 18
+LARGE = 1 << 20
 #: Multiplications that take as long as it takes to read a byte.
 PER_BYTE = 5
 
@@ -103,17 +104,14 @@ class Tables:
         self.work = examples * groups * outputs * len(taps) * places // PER_BYTE
         self.room = planes + outputs * row
         self.room_of_products = block * (planes + groups * outputs * row)
-        self.numbers = [
+        numbers = [
             *(examples, parts, groups, channels, outputs, w_stride, outputs * channels * points),
             *outer,
-            *(size, lead, places, row, len(taps), block, planes, self.room, 0),
+            *(size, lead, places, row, len(taps), block, planes),
         ]
-
-    def table(self, place: int, value: int) -> np.ndarray:
-        """The numbers with one of them replaced."""
-        numbers = np.array(self.numbers, np.int64)
-        numbers[place] = value
-        return numbers
+        #: Without and with a bias; and those of `window_products`.
+        self.numbers = [np.array([*numbers, self.room, bias], np.int64) for bias in (0, 1)]
+        self.numbers_of_products = np.array([*numbers, self.room_of_products, 0], np.int64)
 
 
 tables = lru_cache(maxsize=256)(Tables)
@@ -135,8 +133,8 @@ def windowed(
     if not out.size:
         return None
     room = np.zeros(known.parts * known.room, x.dtype)
-    numbers = known.table(-1, z is not None)
     bias = y if z is None else z
+    numbers = known.numbers[z is not None]
     operands = (x, y, bias, out, known.taps, known.runs, numbers, room)
     kernel(known.parts, *operands, work=known.work)
     return out
@@ -153,8 +151,7 @@ def window_products(x: np.ndarray, y: np.ndarray, geometry: Geometry) -> np.ndar
     known = tables(geometry, False)
     room = np.zeros(known.parts * known.room_of_products, x.dtype)
     sums = np.zeros((known.parts, *weight), x.dtype)
-    numbers = known.table(-2, known.room_of_products)
-    operands = (x, y, sums, known.taps, numbers, room)
+    operands = (x, y, sums, known.taps, known.numbers_of_products, room)
     kernel(known.parts, *operands, work=known.work)
     out = np.add.reduce(sums, 0)
     # Of what lies between rows, were it infinite, there would be nans.
@@ -169,6 +166,3 @@ def channel_sums(x: np.ndarray) -> np.ndarray | None:
     out = np.empty(x.shape[1], x.dtype)
     kernel(x.shape[1], x, out, x.shape[0], math.prod(x.shape[2:]))
     return out
-
-
-__all__: list[Any] = ["Geometry", "channel_sums", "window_products", "windowed"]

@@ -7,22 +7,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tapegrad import threads
 from tapegrad.fused import fused
 
 __all__ = ["Positions", "add_at_positions", "positions_of"]
 
-#: Each thread goes through the whole index, which pays for wide rows.
-SHARES, WIDE = 8, 32
+#: Each share goes through the whole index, which pays for many wide rows (of so many bytes).
+SHARES, WIDE, MANY = 8, 32, 1 << 21
 
 
 class Positions(NamedTuple):
-    """``x.reshape(blocks, n, width)[:, flat]`` is what an index takes of an array of a shape."""
+    """``x.reshape(blocks, n, width)[:, places]`` is what an index takes of an array of a shape."""
 
     blocks: int
     n: int
     width: int
-    flat: np.ndarray
+    places: np.ndarray
     shape: tuple[int, ...]
 
 
@@ -63,7 +62,8 @@ def add_at_positions(target: np.ndarray, index: Any, x: np.ndarray) -> bool:
     if kernel is None or at is None or x.dtype != target.dtype:
         return False
     rows = np.ascontiguousarray(np.broadcast_to(x, at.shape))
-    shared = at.blocks == 1 and at.width >= WIDE and rows.nbytes >= 2 * threads.WORTH_BYTES
+    shared = at.blocks == 1 and at.width >= WIDE and rows.nbytes >= MANY
     shares = SHARES if shared else 1
-    kernel(at.blocks * shares, target, at.flat, rows, at.n, at.width, shares, work=rows.nbytes // 2)
+    sizes = (at.n, at.width, shares)
+    kernel(at.blocks * shares, target, at.places, rows, *sizes, work=rows.nbytes // 2)
     return True

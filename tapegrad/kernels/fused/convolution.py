@@ -12,7 +12,13 @@ from typing import Any
 from numba.extending import register_jitable
 
 from tapegrad.kernels.fused.lanes import Array, Indices, Int, added
-from tapegrad.kernels.fused.tiles import PRODUCTS, shifted_run, tap_products, window_sums
+from tapegrad.kernels.fused.tiles import (
+    PRODUCTS,
+    alternating_runs,
+    shifted_run,
+    tap_products,
+    window_sums,
+)
 from tapegrad.kernels.fused.vectors import address_of
 from tapegrad.kernels.native import like
 
@@ -37,9 +43,9 @@ def to_planes(x: Any, n: Any, planes: Any, begin: Any, numbers: Any) -> None:
         for d in range(max(0, -pd), min(depth, numbers[PLANE] * sd - pd)):
             for h in range(max(0, -ph), min(height, rows * sh - ph)):
                 source = (((n * channels + c) * depth + d) * height + h) * width
-                a, b = d + pd, h + ph
-                phase = ((c * sd + a % sd) * sh + b % sh) * sw
-                to = begin + phase * size + numbers[LEAD] + (a // sd * rows + b // sh) * columns
+                i, k = d + pd, h + ph
+                phase = ((c * sd + i % sd) * sh + k % sh) * sw
+                to = begin + phase * size + numbers[LEAD] + (i // sd * rows + k // sh) * columns
                 first, last = max(0, -pw), min(width, columns * sw - pw)
                 if sw == 1:
                     shifted_run(
@@ -49,12 +55,21 @@ def to_planes(x: Any, n: Any, planes: Any, begin: Any, numbers: Any) -> None:
                         last - first,
                         -zero,
                     )
+                elif sw == 2:
+                    a = first + pw
+                    alternating_runs(
+                        zero,
+                        address_of(x, source + first),
+                        address_of(planes, to + a % 2 * size + a // 2),
+                        address_of(planes, to + (a + 1) % 2 * size + (a + 1) // 2),
+                        last - first,
+                    )
                 else:
                     for p in range(sw):
                         j = first + (p - pw - first) % sw
                         goal = to + p * size + (j + pw) // sw
-                        for k in range((last - j + sw - 1) // sw):
-                            planes[goal + k] = x[source + j + k * sw]
+                        for q in range((last - j + sw - 1) // sw):
+                            planes[goal + q] = x[source + j + q * sw]
 
 
 @register_jitable

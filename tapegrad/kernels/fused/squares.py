@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from numba import types
@@ -13,8 +15,16 @@ from tapegrad.kernels.fused.vectors import Vectors, number
 __all__ = ["square_maxima", "square_places"]
 
 
+@contextmanager
+def _vectors(v: Vectors, count: Any) -> Iterator[tuple[Any, Any]]:
+    """A loop over vectors: where each begins, and how many elements are left."""
+    start, step = number(0), number(v.lanes)
+    with cgutils.for_range_slice(v.builder, start, count, step, inc=True) as (j, _):
+        yield j, v.builder.sub(count, j)
+
+
 def _corners(v: Vectors, rows: tuple[Any, Any], j: Any, left: Any) -> list[Any]:
-    """The four elements of squares, and what masks two rows' elements."""
+    """The four elements of squares, the masks of a row's two vectors, and where they begin."""
     b = v.builder
     double = b.add(j, j)
     masks = [v.first(b.sub(b.add(left, left), number(k * v.lanes))) for k in (0, 1)]
@@ -35,11 +45,7 @@ def square_maxima(typingctx: Any, zero: Any, x: Any, below: Any, out: Any, count
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         _, x, below, out, count = given
         v = Vectors(context, builder, zero)
-        with cgutils.for_range_slice(builder, number(0), count, number(v.lanes), inc=True) as (
-            j,
-            _,
-        ):
-            left = builder.sub(count, j)
+        with _vectors(v, count) as (j, left):
             (first, second, third, fourth), _, _ = _corners(v, (x, below), j, left)
             most = v.maximum(v.maximum(first, second), v.maximum(third, fourth))
             v.store_where(v.first(left), most, v.at(out, j))
@@ -59,8 +65,7 @@ def square_places(
         _, x, below, out, bar, to, to_below, count = given
         v = Vectors(context, builder, zero)
         b = builder
-        with cgutils.for_range_slice(b, number(0), count, number(v.lanes), inc=True) as (j, _):
-            left = b.sub(count, j)
+        with _vectors(v, count) as (j, left):
             corners, masks, double = _corners(v, (x, below), j, left)
             inside = v.first(left)
             most, share = (v.load_where(inside, v.at(a, j)) for a in (out, bar))

@@ -1,10 +1,9 @@
 """Sums of products of which a tile stays in registers: what convolutions are made of.
 
 A *tap* is a pair of offsets: of the elements that one position of a window reads, and of its
-weight.
-`window_sums` adds up the taps of several outputs at a run of places, without writing the windows
-out (Dukhan, *The indirect convolution algorithm*, 2019); `tap_products` sums over the places
-instead. Both read whole vectors, up to ROOM elements beyond the last place.
+weight. `window_sums` adds up the taps of several outputs at a run of places, without writing the
+windows out (Dukhan, *The indirect convolution algorithm*, 2019); `tap_products` sums over the
+places instead. Both read whole vectors, beyond the last place.
 """
 
 from __future__ import annotations
@@ -19,14 +18,12 @@ from numba.extending import intrinsic, register_jitable
 from tapegrad.kernels.fused.vectors import VECTOR_BYTES, Vectors, number
 from tapegrad.kernels.native import size_of
 
-__all__ = ["PRODUCTS", "ROOM", "VECTORS", "shifted_run", "tap_products", "window_sums"]
+__all__ = ["PRODUCTS", "alternating_runs", "shifted_run", "tap_products", "window_sums"]
 
 #: How many vectors of places make a tile of 6 outputs.
 VECTORS = 2 if VECTOR_BYTES == 32 else 4
 #: Outputs and taps of a tile of `tap_products`.
 PRODUCTS = (4, 3) if VECTOR_BYTES == 32 else (4, 6)
-#: Elements that may be read beyond the last place.
-ROOM = VECTORS * 64
 
 
 def _smaller(builder: Any, x: Any, y: Any) -> Any:
@@ -90,9 +87,8 @@ def tap_products(
     outputs, width = PRODUCTS
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        _, x, x_step, bar, bar_step, examples, places, taps, last_tap, stride, last, out, row = (
-            given
-        )
+        _, x, x_step, bar, bar_step, examples, places, taps, last_tap, *rest = given
+        stride, last, out, row = rest
         v = Vectors(context, builder, zero)
         sums = v.zeros(outputs * width)
         rows = [_smaller(builder, number(r), last) for r in range(outputs)]
@@ -151,6 +147,32 @@ def shifted_run(typingctx: Any, zero: Any, source: Any, to: Any, count: Any, shi
         return context.get_dummy_value()
 
     return types.void(zero, types.int64, types.int64, types.int64, zero), generate
+
+
+@intrinsic
+def alternating_runs(
+    typingctx: Any, zero: Any, source: Any, to: Any, other: Any, count: Any
+) -> Any:  # fmt: skip
+    """``to[j] = source[2 * j]`` and ``other[j] = source[2 * j + 1]``, of ``count`` elements."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        _, source, to, other, count = given
+        v = Vectors(context, builder, zero)
+        step = number(2 * v.lanes)
+        with cgutils.for_range_slice(builder, number(0), count, step, inc=True) as (j, _):
+            left, half = builder.sub(count, j), builder.udiv(j, number(2))
+            masks = v.first(left), v.first(builder.sub(left, number(v.lanes)))
+            parts = [
+                v.load_where(mask, v.at(source, j, number(k * v.lanes)))
+                for k, mask in enumerate(masks)
+            ]
+            even = v.first(builder.udiv(builder.add(left, number(1)), number(2)))
+            odd = v.first(builder.udiv(left, number(2)))
+            for goal, mask, values in zip((to, other), (even, odd), v.halves(*parts), strict=True):
+                v.store_where(mask, values, v.at(goal, half))
+        return context.get_dummy_value()
+
+    return types.void(zero, *(types.int64,) * 4), generate
 
 
 _wide_6, _wide_3, _wide_1 = (_tile_of_sums(r, VECTORS) for r in (6, 3, 1))

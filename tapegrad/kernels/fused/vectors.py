@@ -112,9 +112,7 @@ class Vectors:
 
     def alternating(self, x: Any, y: Any) -> tuple[Any, Any]:
         """Two vectors, one after the other, of which `halves` would make these."""
-        order = [
-            i for pair in zip(range(self.lanes), range(self.lanes, 2 * self.lanes)) for i in pair
-        ]
+        order = [k * self.lanes + i for i in range(self.lanes) for k in (0, 1)]
         return self._chosen(x, y, order[: self.lanes]), self._chosen(x, y, order[self.lanes :])
 
     def _chosen(self, x: Any, y: Any, order: Any) -> Any:

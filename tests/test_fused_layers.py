@@ -1,0 +1,300 @@
+"""Fused convolution, pooling, scattering and optimizers' updates beside what NumPy does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tapegrad as tg
+from tapegrad import replay
+from tapegrad.fused import library
+from tapegrad.storage import clock
+from tapegrad.tape import tape
+
+F = tg.nn.functional
+pytestmark = pytest.mark.skipif(
+    not replay.load_native(), reason="there is no machine code on this machine"
+)
+
+
+def random(*shape, dtype="float64", seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, shape).astype(dtype)
+
+
+def gradients(function, arrays):
+    leaves = [tg.from_numpy(a.copy()).requires_grad_() for a in arrays]
+    out = function(*leaves)
+    weights = random(*out.shape, dtype=out.detach().numpy().dtype, seed=1)
+    out.backward(tg.from_numpy(weights))
+    return [out.detach().numpy(), *(x.grad.numpy() for x in leaves)]
+
+
+def assert_fused_is_numpy(function, arrays, monkeypatch, *names):
+    """With the fused functions of these names, and without any."""
+    from tapegrad.kernels.fused import find as found
+
+    called = []
+
+    def find(name, dtype):
+        called.append(name)
+        return found(name, dtype)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(library, "find", find)
+        with_it = gradients(function, arrays)
+    assert set(names) <= set(called)
+    with monkeypatch.context() as patch:
+        patch.setattr(library, "find", None)
+        without = gradients(function, arrays)
+    eps = np.finfo(arrays[0].dtype).eps
+    for a, b in zip(with_it, without, strict=True):
+        finite = b[np.isfinite(b)]
+        limit = 50 * eps * max(1.0, float(np.abs(finite).max(initial=0.0)))
+        np.testing.assert_allclose(a, b, rtol=100 * eps, atol=limit, strict=True)
+
+
+# -- convolution -----------------------------------------------------------------------------------
+
+CONVOLUTION = ("windowed", "window_products", "channel_sums")
+GEOMETRIES = [
+    # input, weight, stride, padding, dilation, groups
+    ((1, 1, 1), (1, 1, 1), 1, 0, 1, 1),
+    ((3, 2, 200), (7, 2, 5), 1, 2, 1, 1),
+    ((2, 6, 40), (9, 2, 3), 3, 4, 2, 3),
+    ((2, 3, 90), (4, 3, 5), 2, 1, 1, 1),
+    ((5, 3, 12, 13), (6, 3, 3, 3), 1, 1, 1, 1),
+    ((9, 4, 20, 21), (17, 4, 3, 2), (2, 1), (0, 2), 1, 1),
+    ((2, 8, 15, 9), (8, 1, 3, 3), 1, 1, 1, 8),
+    ((2, 8, 15, 9), (16, 1, 3, 3), 2, 0, (1, 2), 8),
+    ((2, 3, 9, 9), (4, 3, 2, 2), 4, 0, 1, 1),
+    ((2, 3, 7, 7), (5, 3, 1, 1), 3, 1, 1, 1),
+    ((1, 2, 5, 6, 7), (3, 2, 2, 3, 2), (1, 2, 3), 1, 1, 1),
+    ((2, 4, 4, 5, 6), (6, 2, 3, 2, 2), 1, (1, 0, 2), (1, 2, 1), 2),
+]
+
+
+def by_dims(name, shape):
+    return getattr(F, f"{name}{len(shape) - 2}d")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+def test_convolution(geometry, dtype, monkeypatch):
+    shape, weight, *options = geometry
+
+    def call(x, w, b):
+        return by_dims("conv", shape)(x, w, b, *options)
+
+    arrays = [random(*s, dtype=dtype) for s in (shape, weight, weight[:1])]
+    assert_fused_is_numpy(call, arrays, monkeypatch, *CONVOLUTION)
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+def test_transposed_convolution(geometry, extra, monkeypatch):
+    shape, weight, stride, padding, dilation, groups = geometry
+    if extra and stride == 1 == dilation:
+        pytest.skip("the padding is too large")
+    smaller = (shape[0], weight[0], *[max(n // 3, 3) for n in shape[2:]])
+    bias = (weight[1] * groups,)
+
+    def call(x, w, b):
+        apply = by_dims("conv_transpose", shape)
+        return apply(x, w, b, stride, padding, extra, groups, dilation)
+
+    arrays = [random(*s) for s in (smaller, weight, bias)]
+    try:
+        gradients(call, arrays)
+    except RuntimeError:
+        pytest.skip("not of these sizes")
+    assert_fused_is_numpy(call, arrays, monkeypatch, *CONVOLUTION)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("which", [0, 1])
+def test_what_is_not_finite_stays_where_it_belongs(value, which, monkeypatch):
+    arrays = [random(2, 2, 6, 7), random(3, 2, 3, 3)]
+    arrays[which][1, 1, 2, 0] = value
+    with np.errstate(invalid="ignore"):
+        for padding in (0, 1):
+            assert_fused_is_numpy(
+                lambda x, w, p=padding: F.conv2d(x, w, None, 1, p), arrays, monkeypatch, "windowed"
+            )
+
+
+def test_padding_of_one_side(monkeypatch):
+    arrays = [random(2, 3, 8, 9), random(4, 3, 2, 4)]
+    assert_fused_is_numpy(
+        lambda x, w: F.conv2d(x, w, padding="same"), arrays, monkeypatch, "windowed"
+    )
+
+
+def test_layouts_that_are_not_fused():
+    x, w = random(5, 6, 2, 3).transpose(3, 2, 0, 1), random(4, 2, 3, 3)
+    out = F.conv2d(tg.from_numpy(x), tg.from_numpy(w))
+    expected = F.conv2d(tg.from_numpy(np.ascontiguousarray(x)), tg.from_numpy(w))
+    tg.testing.assert_close(out, expected)
+
+
+# -- pooling ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [2, 3, 14, 32, 70])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_squares(width, dtype, monkeypatch):
+    x = random(2, 3, 6, width, dtype=dtype).round(1)  # with ties
+    names = ("square_pool", "square_pool_x")
+    assert_fused_is_numpy(lambda x: F.max_pool2d(x, 2), [x], monkeypatch, *names)
+    x.flat[::7] = np.nan
+    x.flat[::11] = -np.inf
+    assert_fused_is_numpy(lambda x: F.max_pool2d(x, 2), [x], monkeypatch, *names)
+
+
+# -- scattering ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "index"),
+    [
+        ((5, 64), ([0, 3, 3, -1, 0],)),
+        ((4, 5, 64), (slice(None), [0, 3, 3, -1, 0])),
+        ((40, 5), (slice(None), [0, 3, -2, 3] * 10)),
+        ((7, 5, 4, 2), (slice(None), [[0, 1], [-1, 1]] * 10, [2])),
+        ((1000,), ([5, 5, -7] * 200,)),
+    ],
+)
+def test_positions_that_repeat(shape, index, monkeypatch):
+    index = tuple(np.array(i) if isinstance(i, list) else i for i in index)
+
+    def call(x):
+        return x[index]
+
+    assert_fused_is_numpy(call, [random(*shape)], monkeypatch, "add_rows")
+    expected = random(*shape)
+    taken = random(*expected[index].shape, seed=2)
+    np.add.at(expected, index, taken)
+    places = tuple(tg.from_numpy(i) for i in index if isinstance(i, np.ndarray))
+    if len(places) == len(index):
+        x = tg.from_numpy(random(*shape))
+        out = x.index_put(places, tg.from_numpy(taken), accumulate=True)
+        np.testing.assert_allclose(out.numpy(), expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("wrong", [5, -6])
+def test_positions_out_of_bounds(wrong):
+    x, index = tg.zeros(5, 300), tg.tensor([0, wrong])
+    with pytest.raises(IndexError, match=f"index {wrong} is out of bounds"):
+        x[index]
+    with pytest.raises(IndexError, match=f"index {wrong} is out of bounds"):
+        x.index_put((index,), tg.ones(2, 300), accumulate=True)
+
+
+def test_many_rows_are_shared(monkeypatch):
+    index = np.random.default_rng(0).integers(0, 50, 9000)
+    x, y = tg.zeros(50, 64), random(9000, 64, dtype="float32")
+    out = x.index_add(0, tg.from_numpy(index), tg.from_numpy(y))
+    monkeypatch.setattr(library, "find", None)
+    again = x.index_add(0, tg.from_numpy(index), tg.from_numpy(y))
+    np.testing.assert_array_equal(out.numpy(), again.numpy())
+
+
+# -- optimizers ------------------------------------------------------------------------------------
+
+SETTINGS = [
+    (tg.optim.SGD, {}),
+    (tg.optim.SGD, {"momentum": 0.9, "weight_decay": 0.1}),
+    (tg.optim.SGD, {"momentum": 0.9, "dampening": 0.3, "maximize": True}),
+    (tg.optim.SGD, {"momentum": 0.9, "nesterov": True}),
+    (tg.optim.Adam, {}),
+    (tg.optim.Adam, {"weight_decay": 0.1, "maximize": True}),
+    (tg.optim.Adam, {"amsgrad": True}),
+    (tg.optim.AdamW, {"weight_decay": 0.1}),
+]
+
+
+def trained(kind, options, dtype, first=()):
+    shapes = [(3, 4), (), (70,), (300, 100)]
+    parameters = [
+        tg.from_numpy(np.asarray(random(*s, dtype=dtype, seed=i))).requires_grad_()
+        for i, s in enumerate(shapes)
+    ]
+    parameters.append(tg.from_numpy(random(4, 5, dtype=dtype).T).requires_grad_())
+    optimizer = kind(parameters, lr=0.1, **options)
+    for step in range(3):
+        for i, x in enumerate(parameters):
+            if step or i != 1:  # one begins later
+                x.grad = tg.from_numpy(np.asarray(random(*x.shape, dtype=dtype, seed=7 * step + i)))
+        optimizer.step()
+    state = [v.numpy() for s in optimizer.state.values() for v in s.values()]
+    return [x.detach().numpy() for x in parameters] + state, [x._version for x in parameters]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("kind", "options"), SETTINGS)
+def test_updates(kind, options, dtype, monkeypatch):
+    arrays, versions = trained(kind, options, dtype)
+    monkeypatch.setattr(library, "find", None)
+    others, expected = trained(kind, options, dtype)
+    assert versions == expected
+    for a, b in zip(arrays, others, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_updates_refuse_memory_that_cannot_be_written():
+    x = tg.from_numpy(np.ones(3, np.float32)).requires_grad_()
+    x._array.flags.writeable = False
+    x.grad = tg.ones(3)
+    with pytest.raises(RuntimeError, match="unsupported operation"):
+        tg.optim.SGD([x], lr=0.1).step()
+    assert x.tolist() == [1, 1, 1]
+
+
+# -- stamps ----------------------------------------------------------------------------------------
+
+
+def test_accumulating_leaves_older_records_alone():
+    x = tg.ones(3, requires_grad=True)
+    y = (x * x).sum()
+    y.backward(retain_graph=True)
+    before = clock.latest
+    y.backward(retain_graph=True)
+    assert clock.latest == before
+    assert x.grad.tolist() == [4, 4, 4]
+    assert x.grad._version == 1
+
+
+def test_a_step_leaves_other_graphs_alone():
+    layer = tg.nn.Linear(3, 2)
+    kept = (tg.ones(3, requires_grad=True) * 2).sum()
+    for kind in (tg.optim.SGD, tg.optim.Adam, tg.optim.RMSprop):
+        optimizer = kind(layer.parameters(), lr=0.1)
+        layer(tg.ones(4, 3)).sum().backward()
+        before = clock.latest
+        optimizer.step()
+        with tg.no_grad():
+            layer.weight -= 0.1 * layer.weight.grad
+        assert clock.latest == before
+    kept.backward()
+
+
+@pytest.mark.parametrize(
+    "start", [lambda: tg.ones(3), lambda: tg.ones(2, 3)[1], lambda: tg.rand(3)]
+)
+def test_a_change_of_what_was_saved_is_told(start):
+    x = start().detach().requires_grad_()
+    y = (x * x).sum()
+    serial = tape.next_serial()
+    x.grad = tg.ones(3)
+    tg.optim.SGD([x], lr=0.1).step()
+    assert clock.latest > serial
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
+
+
+def test_a_change_of_a_saved_gradient_is_told():
+    x, y = tg.ones(3, requires_grad=True), tg.ones(3, requires_grad=True)
+    (x * x).sum().backward()
+    z = (x.grad * y).sum()
+    (x * x).sum().backward()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        z.backward()

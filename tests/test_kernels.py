@@ -357,6 +357,10 @@ STRUCTURAL = {
     "linalg.mv_x": (lambda x, y: x @ y, [(3, 4), (4,)]),
     "linalg.mv_y": (lambda x, y: x @ y, [(3, 4), (4,)]),
     "linalg.mm_x": (lambda x, y: x @ y, [(2, 3), (3, 4)]),
+    "reductions.sum_x": (lambda x: x.sum(1)[:, None] + x.sum(0, keepdim=True), [(3, 4, 2)]),
+    "reductions.mean_x": (lambda x: x.mean(1)[:, None] + x.mean(-1, keepdim=True), [(3, 4, 4)]),
+    "reductions.cumsum_x": (lambda x: x.cumsum(1) + x.cumsum(0), [(3, 4, 2)]),
+    "shape.transpose_x": (lambda x: x.T * 1, [(3, 4)]),
     "linalg.mm_y": (lambda x, y: x @ y, [(2, 3), (3, 4)]),
     "indexing.basic_x": (lambda x: x[:, None, -1] * x[::2, ..., 1:4].sum(), [(3, 4)]),
     "losses.bce_logits_x": (

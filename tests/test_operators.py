@@ -19,11 +19,10 @@ FLAT = {"sign", "ceil", "floor", "trunc", "rint", "floor_divide", "trunc_divide"
 #: Reached only from the rules of others, which the second-order tests of those run.
 INNER = {
     "to", "output", "embed", "accumulate_at", "scatter_zeros", "constant", "as_tensor",
-    "put_zeros", "cleared", "spread", "zeros_like", "real", "imag", "conj", "complex",
-    "sum_to_shape",
+    "put_zeros", "cleared", "zeros_like", "real", "imag", "conj", "complex", "sum_to_shape",
     "ctc_loss", "ctc_loss_backward",  # of first order only: tests/test_margins.py
     "nll_loss_backward", "reversed_cumsum", "folded", "alias", "normal", "bernoulli", "conv_weight",
-    "placed", "taken", "resample_transposed", "embedding_dense", "segment_spread",
+    "placed", "taken", "spread", "resample_transposed", "embedding_dense", "segment_spread",
     "fft_weighted", "recurrence",
     "cofactors",
     "preaccumulated",  # of first order only: tests/test_tapes.py

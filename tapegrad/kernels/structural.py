@@ -19,7 +19,7 @@ from numba import carray, types
 from numba.cpython.unsafe.tuple import tuple_setitem as tuple_set_item
 from numba.extending import register_jitable
 
-from tapegrad.kernels import vectormath
+from tapegrad.kernels import reducing, vectormath
 from tapegrad.kernels.adjoint import DTYPES
 from tapegrad.kernels.cache import KernelCache, fingerprint
 from tapegrad.kernels.native import (
@@ -337,6 +337,7 @@ def basic_x(
 
 #: The kernels of rules, by the rules' modules and names.
 KERNELS: dict[str, Callable[..., Any]] = {
+    **reducing.KERNELS,
     "reductions.sum_all_x": sum_all_x,
     "reductions.mean_all_x": mean_all_x,
     "shape.reshape_x": reshape_x,

@@ -44,6 +44,13 @@ def _tensors(tensors: Any, name: str) -> list[Any]:
         if name == "cat":
             raise ValueError("torch.cat(): expected a non-empty list of Tensors")
         raise RuntimeError(f"{name} expects a non-empty TensorList")
+    try:
+        for x in tensors:
+            x._spec  # noqa: B018 - quicker than to ask whether it has one
+    except AttributeError:
+        pass
+    else:
+        return list(tensors)
     first = next((x for x in tensors if hasattr(x, "_spec")), None)
     for i, x in enumerate(tensors):
         if not hasattr(x, "_spec") and (first is None or not isinstance(x, np.ndarray)):

@@ -415,4 +415,18 @@ SAMPLES = [
     sample("cumsum", lambda x: tg.cumulative_trapezoid(x, dx=0.5, dim=0), (3, 2)),
     sample("mm", lambda x: tg.cov(x, aweights=t([1.0, 2.0, 1.0]).to(x.dtype)), (2, 3)),
     sample("mm", tg.corrcoef, (3, 4)),
+    # Those for which there are fused functions.
+    sample("layer_norm", lambda x, w, b: F.layer_norm(x, (2, 5), w, b), (3, 2, 5), (2, 5), (2, 5)),
+    sample("layer_norm", lambda x, w: F.layer_norm(x, (20,), w), (70, 20), (20,)),
+    sample("layer_norm", lambda x: F.layer_norm(x, (2100,)), (2, 2100)),
+    sample("layer_norm", lambda x, b: F.layer_norm(x, (3, 4), None, b), (3, 4), (3, 4)),
+    sample("group_norm", lambda x, w, b: F.group_norm(x, 2, w, b), (3, 4, 5), (4,), (4,)),
+    sample("group_norm", lambda x, w: F.group_norm(x, 1, w), (2, 3, 2, 2), (3,)),
+    sample("group_norm", lambda x, w: F.group_norm(x, 2, w), (3, 4), (4,)),
+    sample("group_norm", lambda x, w: F.group_norm(x, 2, w), (1, 4, 2, 3), (4,)),
+    sample("batch_norm", lambda x, w, b: F.batch_norm(x, None, None, w, b, True),
+      (3, 2, 4, 2), (2,), (2,)),
+    sample("batch_norm", lambda x: F.batch_norm(x, None, None, training=True), (5, 3)),
+    sample("batch_norm", lambda x, w: F.instance_norm(x, weight=w), (3, 2, 1100), (2,)),
+    sample("linear", F.linear, (9, 70, 8), (9, 8), (9,)),
 ]  # fmt: skip

@@ -50,7 +50,9 @@ __all__ = ["find"]
 
 #: The files of this folder, by the functions that are in them.
 FAMILIES: dict[str, tuple[str, ...]] = {
+    "normalization": ("standard", "standard_x", "standard_y", "standard_y_each"),
     "softmax": ("softmax", "softmax_x"),
+    "sums": ("column_sums",),
 }
 FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
 

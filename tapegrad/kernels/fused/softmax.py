@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from tapegrad.kernels import vectormath as np
-from tapegrad.kernels.fused.lanes import Array, Int, added, larger, part
+from tapegrad.kernels.fused.lanes import Array, Int, added, larger, part, rank, ranked_as
 from tapegrad.kernels.native import like
 
 
 def softmax(begin: Int, end: Int, x: Array, out: Array, n: Int) -> None:
     for i in range(begin, end):
         row, to = part(x, i, n), part(out, i, n)
-        most = row[0]
+        # Of nan it doesn't matter what it is: the sum is nan anyway.
+        highest = rank(row[0])
         for j in range(n):
-            most = larger(most, row[j])
+            highest = larger(highest, row[j])
+        most = ranked_as(highest)
         total = like(row[0], 0)
         for j in range(n):
             to[j] = np.exp(row[j] - most)

@@ -428,5 +428,8 @@ SAMPLES = [
       (3, 2, 4, 2), (2,), (2,)),
     sample("batch_norm", lambda x: F.batch_norm(x, None, None, training=True), (5, 3)),
     sample("batch_norm", lambda x, w: F.instance_norm(x, weight=w), (3, 2, 1100), (2,)),
+    sample("log_softmax", lambda x: tg.log_softmax(x, -1), (3, 2, 9)),
+    sample("nll_loss", lambda x: F.cross_entropy(x, tg.tensor([1, 16, 0])), (3, 17)),
+    sample("nll_loss", lambda x: F.nll_loss(x, tg.tensor([1, 2]), reduction="sum"), (2, 3)),
     sample("linear", F.linear, (9, 70, 8), (9, 8), (9,)),
 ]  # fmt: skip

@@ -12,8 +12,9 @@ from numba.core.errors import NumbaError
 
 from tapegrad.kernels import layout, loop
 from tapegrad.kernels.adjoint import ARITY, DTYPES, adjoint_kernel
+from tapegrad.kernels.blas import tools
 from tapegrad.kernels.native import probe
-from tapegrad.kernels.structural import kernel_of, structural_kernel, tools
+from tapegrad.kernels.structural import kernel_of, structural_kernel
 from tapegrad.kernels.sweep import native_sweep
 from tapegrad.primitive import primitives
 from tapegrad.replay import BIG_BYTES

@@ -14,7 +14,7 @@ arrays' dtype. In it ``np`` may be `vectormath`, and `added` adds in any order, 
 vectorise a sum.
 
 Called as ``scaled(count, x, out, n, factor)`` it does all of its ``count`` parts: on several
-threads, in one share for each, if the arrays are large and `threads` allows it.
+threads, in one share for each, if the first array is large and `threads` allows it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ __all__ = ["find"]
 #: The files of this folder, by the functions that are in them.
 FAMILIES: dict[str, tuple[str, ...]] = {
     "normalization": ("standard", "standard_x", "standard_y", "standard_y_each"),
-    "softmax": ("softmax", "softmax_x"),
+    "softmax": ("softmax", "softmax_x", "log_softmax", "log_softmax_x", "known_classes", "nll"),
     "sums": ("column_sums",),
 }
 FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
@@ -121,8 +121,7 @@ def compiled(
 
     def call(count: int, *operands: Any) -> None:
         given = [id(x) if a else x for x, a in zip(operands, are_arrays, strict=True)]
-        largest = max(x.nbytes for x, a in zip(operands, are_arrays, strict=True) if a)
-        if largest < threads.WORTH_BYTES:
+        if operands[0].nbytes < threads.WORTH_BYTES:
             run(0, count, *given)
         else:
             threads.share(count, functools.partial(_over_part, run, given, operands))

@@ -428,6 +428,11 @@ SAMPLES = [
       (3, 2, 4, 2), (2,), (2,)),
     sample("batch_norm", lambda x: F.batch_norm(x, None, None, training=True), (5, 3)),
     sample("batch_norm", lambda x, w: F.instance_norm(x, weight=w), (3, 2, 1100), (2,)),
+    sample("masked_fill", lambda x: x.masked_fill(t(MASK), -1.0), (3, 2, 3)),
+    sample("masked_softmax", lambda q: F.scaled_dot_product_attention(q, q, q, is_causal=True),
+      (2, 3, 2)),
+    sample("masked_softmax", lambda q, k: F.scaled_dot_product_attention(
+        q, k, k, t([[False, True, False], [False, False, False]])), (2, 2, 4), (2, 3, 4)),
     sample("log_softmax", lambda x: tg.log_softmax(x, -1), (3, 2, 9)),
     sample("nll_loss", lambda x: F.cross_entropy(x, tg.tensor([1, 16, 0])), (3, 17)),
     sample("nll_loss", lambda x: F.nll_loss(x, tg.tensor([1, 2]), reduction="sum"), (2, 3)),

@@ -9,9 +9,9 @@ the flat elements, and numbers. Annotations tell them apart:
             for j in range(n):
                 to[j] = row[j] * factor
 
-`Array` has the dtype that it is compiled for, `Indices` are int64, `Real` is a number of the
-arrays' dtype. In it ``np`` may be `vectormath`, and `added` adds in any order, so that LLVM can
-vectorise a sum.
+`Array` has the dtype that it is compiled for, `Indices` are int64, `Bools` bools, `Real` is a
+number of the arrays' dtype. In it ``np`` may be `vectormath`, and `added` adds in any order, so
+that LLVM can vectorise a sum.
 
 Called as ``scaled(count, x, out, n, factor)`` it does all of its ``count`` parts: on several
 threads, in one share for each, if the first array is large and `threads` allows it.
@@ -50,13 +50,15 @@ __all__ = ["find"]
 
 #: The files of this folder, by the functions that are in them.
 FAMILIES: dict[str, tuple[str, ...]] = {
+    "masks": ("masked_fill", "masked_softmax"),
     "normalization": ("standard", "standard_x", "standard_y", "standard_y_each"),
     "softmax": ("softmax", "softmax_x", "log_softmax", "log_softmax_x", "known_classes", "nll"),
     "sums": ("column_sums",),
 }
 FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
 
-_KINDS = {"Int": types.int64, "Real": types.float64, "Array": types.int64, "Indices": types.int64}
+_KINDS = dict.fromkeys(("Int", "Array", "Indices", "Bools"), types.int64)
+_KINDS["Real"] = types.float64
 _C_KINDS: dict[Any, Any] = {types.int64: ctypes.c_int64, types.float64: ctypes.c_double}
 
 
@@ -77,6 +79,7 @@ def _source(name: str, kinds: list[str]) -> str:
         "Real": "real({0})",
         "Array": "elements({0}, real(0))",
         "Indices": "elements({0}, index(0))",
+        "Bools": "elements({0}, boolean(0))",
     }
     given = ", ".join(values[kind].format(n) for kind, n in zip(kinds, names, strict=True))
     return f"def {name}({', '.join(names)}):\n    function({given})\n"
@@ -108,6 +111,7 @@ def compiled(
         "__name__": __name__,
         "elements": elements,
         "function": function,
+        "boolean": numba.boolean,
         "index": numba.int64,
         "real": numba.float32 if dtype == np.float32 else numba.float64,
     }
@@ -117,7 +121,7 @@ def compiled(
     code = compile_native(space[compiled_name], signature, cache, fastmath=False)
     # CFUNCTYPE: the GIL is let go of meanwhile.
     run = ctypes.CFUNCTYPE(None, *[_C_KINDS[_KINDS[kind]] for kind in kinds])(code.address)
-    are_arrays = tuple(kind in ("Array", "Indices") for kind in kinds[2:])
+    are_arrays = tuple(kind in ("Array", "Indices", "Bools") for kind in kinds[2:])
 
     def call(count: int, *operands: Any) -> None:
         given = [id(x) if a else x for x, a in zip(operands, are_arrays, strict=True)]

@@ -13,6 +13,7 @@ from tapegrad.kernels.native import like
 __all__ = [
     "RUN",
     "Array",
+    "Bools",
     "Indices",
     "Int",
     "Real",
@@ -27,6 +28,7 @@ __all__ = [
 
 #: What parameters of a fused function are: see `kernels.fused`.
 Array: TypeAlias = Any
+Bools: TypeAlias = Any
 Indices: TypeAlias = Any
 Int: TypeAlias = Any
 Real: TypeAlias = Any

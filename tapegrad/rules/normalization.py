@@ -9,6 +9,7 @@ Sutskever and Hinton 2012.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -51,22 +52,30 @@ def standard_forward(x, y, z, view, axes, affine, eps):
 
 def in_rows(name, view, axes, affine, *arrays):
     """The fused function, how the rows lie that it has (see there), and the shape of the means."""
+    layout, shape = rows_of(view, axes, affine)
+    if layout[1] == 1:
+        return None
+    if name == "standard_y" and layout[-1]:
+        name = "standard_y_each"
+    kernel = fused(name, *arrays)
+    return None if kernel is None else (kernel, layout, shape)
+
+
+@lru_cache(maxsize=256)
+def rows_of(view: Any, axes: Any, affine: Any) -> tuple[Any, Any]:
+    """What `kernels.fused.normalization` is told of its rows, and the shape of their means."""
     lead = axes[0]
     trailing = axes == tuple(range(lead, len(view)))
     n = math.prod([view[axis] for axis in axes])
     if trailing and affine[lead:] == view[lead:] and math.prod(affine[:lead]) == 1:
         layout = (1, n, n, 0, 1, 0, 0, 1)  # a weight for each element
-        name = "standard_y_each" if name == "standard_y" else name
     elif trailing:
         channels = affine[2]  # in a group
         layout = (channels, n // channels, n, n // channels, affine[1], channels, 1, 0)
     else:
         inner = math.prod(view[2:])
         layout = (view[0], inner, inner, view[1] * inner, view[1], 1, 0, 0)
-    kernel = fused(name, *arrays)
-    if kernel is None or layout[1] == 1:
-        return None
-    return kernel, layout, tuple([1 if i in axes else m for i, m in enumerate(view)])
+    return layout, tuple([1 if i in axes else m for i, m in enumerate(view)])
 
 
 def filled(weight, x, affine, value):

@@ -52,6 +52,8 @@ def standard_forward(x, y, z, view, axes, affine, eps):
 
 def in_rows(name, view, axes, affine, *arrays):
     """The fused function, how the rows lie that it has (see there), and the shape of the means."""
+    if 0 in view:
+        return None
     layout, shape = rows_of(view, axes, affine)
     if layout[1] == 1:
         return None

@@ -18,14 +18,13 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["fused", "mapped"]
+__all__ = ["fused"]
 
 
 class _Library:
     """Where compiled functions are looked up: nowhere before the native loop is loaded."""
 
     find: Callable[[str, np.dtype[Any]], Callable[..., None]] | None = None
-    find_map: Callable[..., Callable[..., None] | None] | None = None
 
 
 library = _Library()
@@ -48,36 +47,3 @@ def fused(name: str, *arrays: Any) -> Callable[..., None] | None:
             return None
     assert dtype is not None
     return find(name, dtype)
-
-
-def mapped(primitive: Any, index: int | None, operands: tuple[Any, ...]) -> np.ndarray | None:
-    """An elementwise primitive's value, or its input ``index``'s adjoint, in one pass; or None.
-
-    The operands are those of the function: arrays of the first one's shape, or 0-d ones.
-    """
-    find = library.find_map
-    first = operands[0]
-    if find is None or type(first) is not np.ndarray or not first.size:
-        return None
-    dtype, shape = first.dtype, first.shape
-    if dtype.char not in "fd" or not dtype.isnative:
-        return None
-    kinds: list[str] = []
-    given: list[Any] = []
-    for x in operands:
-        if type(x) is not np.ndarray or x.dtype != dtype:
-            return None
-        if x.shape == shape and x.flags.c_contiguous:
-            kinds.append("Array")
-            given.append(x)
-        elif not x.ndim:
-            kinds.append("Real")
-            given.append(float(x))
-        else:
-            return None
-    kernel = find(primitive, index, dtype, tuple(kinds))
-    if kernel is None:
-        return None
-    out = np.empty(shape, dtype)
-    kernel(out.size, out, *given)
-    return out

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from tapegrad.batched import any_batched, rules
-from tapegrad.fused import mapped
 from tapegrad.modes import modes, switch
 from tapegrad.operands import (
     check_broadcast,
@@ -209,10 +208,6 @@ def quietly(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
 
 
 def _compute(primitive: Primitive, arrays: tuple[np.ndarray, ...]) -> np.ndarray:
-    if primitive.scalar is True or type(primitive.scalar) is str:
-        made = mapped(primitive, None, arrays)
-        if made is not None:
-            return made
     try:
         array = quietly(primitive.forward, arrays)
     except ValueError:

@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 
 from tapegrad.broadcast import cast, fit, in_dtype_of
-from tapegrad.fused import library, mapped
+from tapegrad.fused import library
 from tapegrad.primitive import Primitive, primitives
 from tapegrad.spec import specs
 from tapegrad.storage import clock, is_stale, owner, stamps, version_at
 from tapegrad.tape import CODE, INPUTS, PARAMS, PLACE, RELEASED, SPEC, Record, Tape, arity
 
-__all__ = ["Replay", "check_share", "contribution", "environment", "in_one_pass"]
+__all__ = ["Replay", "check_share", "contribution", "environment"]
 
 Hook = Callable[[int, Any], Any]
 
@@ -40,9 +40,7 @@ Hook = Callable[[int, Any], Any]
 LOAD_AFTER = 5_000
 #: On longer tapes than this a walk with targets goes everywhere: finding the way costs more.
 PRUNE_BELOW = 1_000
-#: The native loop leaves larger arrays to Python: there the overhead doesn't count, other threads
-#: run meanwhile, and the adjoint's memory is an array's own.
-BIG_BYTES = 1 << 20
+
 
 #: What may be noted of a record so that it takes `Replay.long_step`.
 LONG = frozenset({"packed", "prehooks", "posthooks"})
@@ -74,13 +72,6 @@ def _find_fused(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
     return find(name, dtype)
 
 
-def _find_map(*what: Any) -> Callable[..., None] | None:
-    from tapegrad.kernels.fused.maps import find_map
-
-    library.find_map = find_map
-    return find_map(*what)
-
-
 def load_native() -> bool:
     """Load the native loop; False where it can't be used."""
     if native.loaded is None:
@@ -92,7 +83,7 @@ def load_native() -> bool:
             native.loaded = available()
             if native.loaded:
                 native.walk = walk_natively
-                library.find, library.find_map = _find_fused, _find_map
+                library.find = _find_fused
                 for function in native.when_loaded:
                     function()
     return native.loaded
@@ -426,10 +417,6 @@ def contribution(
     if rule is None:
         return None
     spec = specs[record[SPEC]]
-    if spec.nbytes > BIG_BYTES and primitive.native and record[PARAMS] is None:
-        made = in_one_pass(primitive, rule, i, values)
-        if made is not None:
-            return made
     try:
         share = rule(values)
         if rule.partial:
@@ -451,18 +438,6 @@ def contribution(
     elif not primitive.casts:
         return in_dtype_of(share, values[0])
     return share
-
-
-def in_one_pass(
-    primitive: Primitive, rule: Any, i: int, values: tuple[Any, ...]
-) -> np.ndarray | None:
-    """Input i's share by a kernel; None where there is none, or where NumPy makes one pass, too."""
-    if rule.partial and rule.rule.__code__.co_stacksize < 2:
-        return None
-    operands = rule.arguments(values)
-    if rule.single:
-        operands = (operands,)
-    return mapped(primitive, i, (values[0], *operands) if rule.partial else operands)
 
 
 def check_saved(record: Record) -> None:

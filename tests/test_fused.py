@@ -11,12 +11,8 @@ import pytest
 
 import tapegrad as tg
 from tapegrad import replay, threads
-from tapegrad.fused import fused, library, mapped
-from tapegrad.replay import in_one_pass
-from tapegrad.rules.special import erf
-from tests.domains import inputs_of
+from tapegrad.fused import fused, library
 from tests.samples import SAMPLES
-from tests.test_kernels import NATIVE
 
 pytestmark = pytest.mark.skipif(
     not replay.load_native(), reason="there is no machine code on this machine"
@@ -98,51 +94,12 @@ def test_shares_of_large_arrays(count, monkeypatch):
     np.testing.assert_allclose(out, expected, rtol=1e-14)
 
 
-# -- elementwise primitives ------------------------------------------------------------------------
-
-SCALAR = [p for p in NATIVE if p.scalar is True or isinstance(p.scalar, str)]
-LOOPED = [*SCALAR, *(p for p in NATIVE if p.name in ("div", "tanh", "where", "pow_tensor"))]
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("primitive", LOOPED, ids=str)
-def test_map_is_the_function(primitive, dtype):
-    arrays = [a.astype(dtype) for a in inputs_of(primitive, (5, 7))]
-    for scalars in (False, True):
-        if scalars:
-            arrays = [arrays[0], *[a[:1, 0].reshape(()) for a in arrays[1:]]]
-        out = np.asarray(primitive.forward(*arrays)).astype(dtype)
-        limit = {"rtol": 4e-6, "atol": 1e-6} if dtype == np.float32 else {"rtol": 1e-13}
-        if primitive in SCALAR:
-            np.testing.assert_allclose(mapped(primitive, None, tuple(arrays)), out, **limit)
-        out_bar = np.random.default_rng(1).uniform(-1, 1, (5, 7)).astype(dtype)
-        for i, rule in enumerate(primitive.bound):
-            share = in_one_pass(primitive, rule, i, (out_bar, *arrays, out)) if rule else None
-            if share is not None:
-                expected = rule((out_bar, *arrays, out))
-                expected = out_bar * expected if rule.partial else expected
-                np.testing.assert_allclose(share, expected, **limit, strict=True)
-
-
-def test_adjoints_of_large_arrays():
-    x = tg.linspace(-3, 3, 300_000, requires_grad=True)
-    tg.nn.functional.gelu(x * 2.0).sum().backward()
-    with tg.no_grad():
-        size = 2 * x
-        normal = 0.5 * (1 + tg.erf(size * 0.5**0.5))
-        expected = normal + size * tg.exp(-0.5 * size * size) * (0.5 / np.pi) ** 0.5
-    np.testing.assert_allclose(x.grad.numpy(), 2 * expected.numpy(), rtol=1e-5, atol=1e-6)
-
-
 def test_not_for_other_arrays():
     x = np.ones((4, 4))
     assert fused("softmax", x) is not None
     for other in (x.T[:2], x.astype(np.float16), x[:0], x.astype(">f8"), tg.ones(2, 2), None):
         assert fused("softmax", other) is None
     assert fused("softmax", x, x.astype(np.float32)) is None
-    assert mapped(erf, None, (x,)) is not None
-    for other in (x.T[:2], x.astype(np.float16), x[:0], x.astype(">f8"), tg.ones(2, 2), None):
-        assert mapped(erf, None, (other,)) is None
 
 
 # -- threads ---------------------------------------------------------------------------------------

@@ -17,11 +17,14 @@ from tapegrad.kernels.native import probe
 from tapegrad.kernels.structural import kernel_of, structural_kernel
 from tapegrad.kernels.sweep import native_sweep
 from tapegrad.primitive import primitives
-from tapegrad.replay import BIG_BYTES
 from tapegrad.spec import Spec, specs
 from tapegrad.tape import tape
 
 __all__ = ["available", "compiled", "dtype_code", "is_for_python"]
+
+#: Larger arrays are left to Python: there the overhead doesn't count, NumPy's loops release the
+#: GIL, and the adjoint's memory is an array's own.
+BIG_BYTES = 1 << 20
 
 
 class _Compiled:

@@ -98,19 +98,12 @@ def find(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
     kinds = [p.annotation for p in inspect.signature(function).parameters.values()]
     own = inspect.getsource(module) + inspect.getsource(lanes)
     mark = hashlib.sha256(fingerprint(function) + vectormath.stamp() + own.encode()).digest()
-    return compiled(name, register_jitable(inline="always")(function), kinds, dtype, mark)
-
-
-def compiled(
-    name: str, function: Any, kinds: list[str], dtype: np.dtype[Any], mark: bytes
-) -> Callable[..., None]:
-    """A function that Numba knows, for arrays; ``mark`` is a digest of its code."""
     compiled_name = f"{name}_{dtype.name}_{mark.hex()[:16]}"
     source = _source(compiled_name, kinds)
     space = {
         "__name__": __name__,
         "elements": elements,
-        "function": function,
+        "function": register_jitable(function),
         "boolean": numba.boolean,
         "index": numba.int64,
         "real": numba.float32 if dtype == np.float32 else numba.float64,
@@ -118,9 +111,9 @@ def compiled(
     exec(compile(source, f"<fused {name}>", "exec"), space)
     cache = KernelCache(f"fused-{name}-{dtype.name}", source.encode(), mark)
     signature = types.void(*[_KINDS[kind] for kind in kinds])
-    code = compile_native(space[compiled_name], signature, cache, fastmath=False)
+    compiled = compile_native(space[compiled_name], signature, cache, fastmath=False)
     # CFUNCTYPE: the GIL is let go of meanwhile.
-    run = ctypes.CFUNCTYPE(None, *[_C_KINDS[_KINDS[kind]] for kind in kinds])(code.address)
+    run = ctypes.CFUNCTYPE(None, *[_C_KINDS[_KINDS[kind]] for kind in kinds])(compiled.address)
     are_arrays = tuple(kind in ("Array", "Indices", "Bools") for kind in kinds[2:])
 
     def call(count: int, *operands: Any) -> None:
@@ -130,5 +123,5 @@ def compiled(
         else:
             threads.share(count, functools.partial(_over_part, run, given, operands))
 
-    call.compiled = code  # type: ignore[attr-defined]
+    call.compiled = compiled  # type: ignore[attr-defined]
     return call

@@ -82,6 +82,18 @@ def erfcx_flattened(v: Any) -> Any:
     return (1 + 2 * x) * mp.exp(x * x) * mp.erfc(x)
 
 
+def erfcx_shifted(v: Any) -> Any:
+    """``exp(x**2) erfc(x)`` for ``v = x - 2.375``."""
+    x = v + mpf("2.375")
+    return mp.exp(x * x) * mp.erfc(x)
+
+
+def mills_flattened(v: Any) -> Any:
+    """``(1 + x) exp(x**2 / 2)`` times the normal distribution function of -x, for v as above."""
+    x = CENTRE * (1 + v) / (1 - v)
+    return (1 + x) * mp.exp(x * x / 2) * mp.erfc(x * ROOT_HALF) / 2
+
+
 def at(x: float) -> Any:
     return mpf(x - CENTRE) / (x + CENTRE)
 
@@ -100,6 +112,14 @@ FITS = (
     ("SINH", "sinh(x) / x = 1 + x**2 p(x**2)", sinh_tail, (0, 1, 7), (0, 1, 3)),
     ("TANH", "tanh(x) / x = 1 + x**2 p(x**2)", tanh_tail, (0, 0.391, 11), (0, 0.391, 5)),
     ("ERF", "erf(x) / x = 1 + p(x**2)", erf_tail, (0, 0.5626, 11), (0, 0.5626, 6)),
+    (
+        "ERFCX_SHIFTED", "exp(x**2) erfc(x) = p(x - 2.375)", erfcx_shifted,
+        None, (-1.625, 1.625, 12),
+    ),
+    (
+        "MILLS", "(1 + x) exp(x**2 / 2) P(-x) = p((x - 4) / (x + 4))", mills_flattened,
+        None, (-1, at(15.5), 11),
+    ),
     (
         "ERFCX", "(1 + 2 x) exp(x**2) erfc(x) = p((x - 4) / (x + 4))", erfcx_flattened,
         (-1, at(28), 22), (-1, at(11), 11),
@@ -159,7 +179,8 @@ def main() -> None:
     for name, comment, function, *intervals in FITS:
         print(f"\n#: {comment}\n{name} = (")
         for interval in intervals:
-            print(f"    ({', '.join(repr(float(c)) for c in fit(function, *interval))}),")
+            fitted = fit(function, *interval) if interval else []
+            print(f"    ({', '.join(repr(float(c)) for c in fitted)}),")
         print(")")
     first = fit(erfcx_flattened, *FITS[-1][3])[0]
     print(f"\n#: What the first coefficient lacks in float64.\nERFCX_LOW = {parts(first, 2)[1]}")

@@ -367,6 +367,15 @@ STRUCTURAL = {
         lambda x, y: tapegrad.nn.functional.binary_cross_entropy_with_logits(x, y),
         [(3, 4), (3, 4)],
     ),
+    "linalg.linear_x": (tapegrad.nn.functional.linear, [(2, 3, 4), (5, 4), (5,)]),
+    "linalg.linear_y": (tapegrad.nn.functional.linear, [(3, 4), (5, 4), (5,)]),
+    "linalg.linear_z": (tapegrad.nn.functional.linear, [(3, 4), (5, 4), (5,)]),
+    "softmax.softmax_x": (lambda x: x.softmax(-1), [(2, 3, 17)]),
+    "softmax.log_softmax_x": (lambda x: x.log_softmax(1), [(3, 17)]),
+    "classification.nll_x": (
+        lambda x: tapegrad.nn.functional.nll_loss(x, tapegrad.tensor([2, 0, 2])),
+        [(3, 4)],
+    ),
 }
 
 
@@ -391,9 +400,15 @@ def test_structural_kernel_is_the_rule(name, dtype, reduction):
         def call(x, y):
             return f(x, y, reduction=reduction)
 
+    if "nll" in name:
+
+        def call(x):
+            target = tapegrad.tensor([2, 0, 2])
+            return tapegrad.nn.functional.nll_loss(x, target, reduction=reduction)
+
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
-    wanted = 1 if name.endswith("_y") else 0
+    wanted = "xyz".index(name[-1])  # the input that the kernel serves
 
     def build(*leaves):
         inputs = [x.detach() if i != wanted else x for i, x in enumerate(leaves)]

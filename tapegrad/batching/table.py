@@ -6,8 +6,8 @@ from typing import Any
 
 from tapegrad import assignment, broadcast, inplace
 from tapegrad.batching import indices, products, shapes
-from tapegrad.rules import batches as batches_
 from tapegrad.rules import (
+    attention,
     classification,
     comparison,
     contraction,
@@ -46,6 +46,7 @@ from tapegrad.rules import (
     statistics,
     triangular,
 )
+from tapegrad.rules import batches as batches_
 
 _FAMILIES: dict[Any, tuple[Any, ...]] = {
     shapes.along: (
@@ -79,7 +80,7 @@ _FAMILIES: dict[Any, tuple[Any, ...]] = {
         determinants.cofactors_forward, lu.lu_factor_forward, matrix_functions.matrix_exp_forward,
         pairs.as_real_forward, pairs.as_complex_forward, selection.nan_to_num_complex_forward,
         padding.pad_forward, pooling.max_forward, assignment.zeros_forward,
-        shape.view_dtype_forward, lu.permutation_forward,
+        shape.view_dtype_forward, lu.permutation_forward, attention.masked_softmax_forward,
     ),
     shapes.stacked: (
         pooling.max_index_forward, pooling.placed_forward, pooling.taken_forward,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import threading
 from typing import Any
 
@@ -11,8 +12,9 @@ from numba.core.errors import NumbaError
 
 from tapegrad.kernels import layout, loop
 from tapegrad.kernels.adjoint import ARITY, DTYPES, adjoint_kernel
+from tapegrad.kernels.blas import tools
 from tapegrad.kernels.native import probe
-from tapegrad.kernels.structural import kernel_of, structural_kernel, tools
+from tapegrad.kernels.structural import kernel_of, structural_kernel
 from tapegrad.kernels.sweep import native_sweep
 from tapegrad.kernels.way import native_way
 from tapegrad.primitive import primitives
@@ -20,7 +22,7 @@ from tapegrad.replay import native
 from tapegrad.spec import Spec, specs
 from tapegrad.tape import tape
 
-__all__ = ["available", "compiled", "dtype_code"]
+__all__ = ["available", "compiled", "dtype_code", "is_for_python"]
 
 #: Larger arrays are left to Python: there the overhead doesn't count, NumPy's loops release the
 #: GIL, and the adjoint's memory is an array's own.
@@ -121,8 +123,7 @@ class _Tables:
         """Enter the primitives and specs that are new."""
         for code in range(self.primitives, min(len(primitives), self.structural.size)):
             primitive = primitives[code]
-            own = any(kernel_of(primitive, i) is not None for i in range(primitive.arity))
-            self.structural[code] = 0 if primitive.native else 1 if own else -1
+            self.structural[code] = 0 if primitive.native else -1 if is_for_python(code) else 1
             self.primitives = code + 1
         for number in range(self.specs, min(len(specs), self.of_specs.size // 3)):
             spec = specs[number]
@@ -132,6 +133,14 @@ class _Tables:
                 id(spec.shape),
             )
             self.specs = number + 1
+
+
+@functools.cache
+def is_for_python(code: int) -> bool:
+    """Whether a primitive has no kernels at all: the adjoints of its records stay with Python."""
+    primitive = primitives[code]
+    own = any(kernel_of(primitive, i) is not None for i in range(primitive.arity))
+    return not primitive.native and not own
 
 
 def dtype_code(spec: Spec) -> int:

@@ -63,8 +63,8 @@ PLACE, BUFFER, FILLED, ARRAY, SIZE, DTYPE, SHAPE = range(7)
 COLUMNS = 7
 DEAD = 1
 
-#: Gradients of larger leaves are left to Python.
-LARGEST = 1 << 17
+#: Gradients of larger leaves, in bytes, are left to Python.
+LARGEST = 1 << 20
 
 
 @register_jitable(inline="always")
@@ -97,7 +97,7 @@ def claim_leaf(
             and load64(spec + shared[SPECIAL_SLOT]) != shared[TRUE]
             and load64(data + DESCR) == descr
             and load32(data + FLAGS) & C_CONTIGUOUS != 0
-            and n <= LARGEST
+            and n * (4 if dtype == 0 else 8) <= LARGEST
         )
         if claimed:
             incref(descr)

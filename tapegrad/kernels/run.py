@@ -9,11 +9,11 @@ import numpy as np
 
 from tapegrad.kernels import leaves, loop
 from tapegrad.kernels.blocks import run_blocks
-from tapegrad.kernels.compiled import BIG_BYTES, compiled, dtype_code
+from tapegrad.kernels.compiled import BIG_BYTES, compiled, dtype_code, is_for_python
 from tapegrad.replay import Replay, added, check_share
 from tapegrad.spec import Spec, specs
 from tapegrad.storage import clock
-from tapegrad.tape import PLACE, RELEASED, SPEC, Record, tape
+from tapegrad.tape import CODE, PLACE, RELEASED, SPEC, Record, tape
 
 __all__ = ["walk_natively"]
 
@@ -96,19 +96,23 @@ class _NativeWalk:
         if len(pending) == 1:
             ((place, adjoint),) = pending.items()
             record = replay.tape.records[index]
-            if record[PLACE] == place and _is_plain(adjoint, specs[record[SPEC]]):
+            here = record[PLACE] == place and _is_plain(adjoint, specs[record[SPEC]])
+            if here and not is_for_python(record[CODE]):
                 state[loop.ROOT] = id(adjoint)
                 state[loop.PENDING] = 1  # until the loop has taken it over
                 return
         self._attach()
         replay.adjoints = {}
         for place, adjoint in pending.items():
-            if type(adjoint) is list:
+            at = None if place < 0 else replay.tape.index(place)
+            if type(adjoint) is list or (
+                at is not None and is_for_python(replay.tape.records[at][CODE])
+            ):
                 replay.adjoints[place] = adjoint
                 self._mark(place)
             else:
                 self.add(place, adjoint, place in replay.owned)
-        replay.owned.difference_update(pending)
+        replay.owned.difference_update([p for p in pending if p not in replay.adjoints])
 
     def _attach(self) -> None:
         """Let the replay's steps in Python reach the loop's adjoints."""
@@ -287,12 +291,18 @@ class _NativeWalk:
             return
         index = self._mark(place)
         address = int(self.table[index])
-        spec = specs[replay.tape.records[index][SPEC]]
+        record = replay.tape.records[index]
+        spec = specs[record[SPEC]]
         check_share(share, spec.shape)
         if address > loop.IN_PYTHON:
             buffer = _view(address, spec)
             added(buffer, share, buffer)
-        elif place in replay.adjoints or share.dtype != spec.dtype or dtype_code(spec) < 0:
+        elif (
+            place in replay.adjoints
+            or share.dtype != spec.dtype
+            or dtype_code(spec) < 0
+            or is_for_python(record[CODE])
+        ):
             type(replay).add(replay, place, share, fresh)
         else:
             address = _malloc(max(spec.nbytes, 8))

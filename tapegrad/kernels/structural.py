@@ -19,8 +19,9 @@ from numba import carray, types
 from numba.cpython.unsafe.tuple import tuple_setitem as tuple_set_item
 from numba.extending import register_jitable
 
-from tapegrad.kernels import reducing, vectormath
+from tapegrad.kernels import layers, reducing, vectormath
 from tapegrad.kernels.adjoint import DTYPES
+from tapegrad.kernels.blas import KINDS, TOOL_FIELDS, product
 from tapegrad.kernels.cache import KernelCache, fingerprint
 from tapegrad.kernels.native import (
     C_CONTIGUOUS,
@@ -29,41 +30,24 @@ from tapegrad.kernels.native import (
     FLAGS,
     STRIDES,
     TYPE,
-    allocate,
     as_int,
-    call_gufunc_loop,
     compile_native,
     like,
     load32,
     load64,
     pointer_to,
-    release,
     size_of,
     slice_adjust,
     slice_unpack,
     tuple_get,
     tuple_size,
-    ufunc_loop,
     vector,
 )
 from tapegrad.primitive import Primitive
 
-__all__ = ["KERNELS", "STRUCTURAL", "kernel_of", "structural_kernel", "tools"]
+__all__ = ["KERNELS", "STRUCTURAL", "kernel_of", "structural_kernel"]
 
 STRUCTURAL = types.int64(*[types.int64] * 7)
-
-#: The inner loops whose addresses and data kernels are given, before the ids of some types.
-TOOLS = ((np.matmul, "ff->f"), (np.matmul, "dd->d"), (np.add, "ff->f"), (np.add, "dd->d"))
-TOOL_FIELDS = 12
-#: Where the loops of ``add`` and the ids of types begin.
-ADD, KINDS = 4, 8
-
-
-def tools() -> np.ndarray:
-    """What kernels find at ``tools``: the loops of `TOOLS`, slice, int, None and Ellipsis."""
-    loops = [x for ufunc, kinds in TOOLS for x in ufunc_loop(ufunc, kinds) or (0, 0)]
-    return np.array([*loops, *map(id, (slice, int, None, type(...)))], np.int64)
-
 
 _SOURCE = """\
 def {name}(record, out_bar, n, x_bar, m, add, tools):
@@ -156,41 +140,6 @@ def bce_logits_x(
             share = (one / (vectormath.exp(-x[i]) + one) - y[i]) * share
             gathered[i] = gathered[i] + share if add else share
     return 1 if possible else 0
-
-
-@register_jitable(inline="always")
-def product(
-    zero: Any, tools: Any, to: Any, add: Any, sizes: Any, x: Any, x_strides: Any, y: Any,
-    y_strides: Any,
-) -> Any:  # fmt: skip
-    """NumPy's matrix product of x (rows, inner) and y (inner, columns), stored or added.
-
-    Returns 1, or 0 if there is no memory.
-    """
-    loops = carray(pointer_to(tools, types.int64(1)), TOOL_FIELDS)
-    itemsize = types.int64(size_of(zero))
-    first = 0 if itemsize == 4 else 2
-    rows, inner, columns = sizes
-    outer = types.int64(0)  # steps of the outer dimension, of which there is one
-    out = to
-    if add:
-        out = allocate(rows * columns * itemsize)
-    if out != 0:
-        call_gufunc_loop(
-            loops[first],
-            loops[first + 1],
-            (types.int64(1), rows, inner, columns),
-            (x, y, out),
-            (outer, outer, outer, x_strides[0], x_strides[1], y_strides[0], y_strides[1],
-             columns * itemsize, itemsize),
-        )  # fmt: skip
-    if add and out != 0:
-        share = carray(pointer_to(out, zero), rows * columns)
-        gathered = carray(pointer_to(to, zero), rows * columns)
-        for i in range(rows * columns):
-            gathered[i] += share[i]
-        release(out)
-    return 1 if out != 0 else 0
 
 
 @register_jitable(inline="always")
@@ -349,6 +298,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "linalg.mm_x": mm_x,
     "linalg.mm_y": mm_y,
     "indexing.basic_x": basic_x,
+    **layers.KERNELS,
 }
 
 

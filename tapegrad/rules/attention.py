@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import public
+from tapegrad.fused import fused
+from tapegrad.primitive import public, structural
 from tapegrad.rules.dropout import dropout
-from tapegrad.rules.gathering import masked_fill_
+from tapegrad.rules.gathering import unspread
 from tapegrad.rules.joining import cat
 from tapegrad.rules.linalg import linear, matmul
 from tapegrad.rules.padding import pad
 from tapegrad.rules.reductions import mean
-from tapegrad.rules.softmax import softmax
+from tapegrad.rules.softmax import softmax, softmax_forward, softmax_x
 
 NN = "nn.functional"
 
@@ -27,15 +28,32 @@ def future(queries: int, keys: int) -> np.ndarray:
     return np.triu(np.ones((queries, keys), bool), 1)
 
 
+def masked_softmax_forward(x, mask):
+    kernel = fused("masked_softmax", x)
+    if kernel is not None:
+        hidden = unspread(mask)
+        if hidden.shape[-1:] == x.shape[-1:] and hidden.flags.c_contiguous:
+            out = np.empty_like(x)
+            kernel(x.size // x.shape[-1], x, hidden, out, x.shape[-1])
+            return out
+    seen = np.where(mask & ~mask.all(-1, keepdims=True), -np.inf, x).astype(x.dtype)
+    return np.where(mask, 0, softmax_forward(seen, x.ndim - 1)).astype(x.dtype)
+
+
+def masked_softmax_x(out_bar, out):
+    # As of softmax: what is hidden is 0 in the result, hence in the adjoint, too.
+    return softmax_x(out_bar, out, out.ndim - 1)
+
+
+#: The softmax of the last dimension over what the mask doesn't hide; 0 where all is hidden.
+masked_softmax = structural(
+    "masked_softmax", masked_softmax_forward, masked_softmax_x, grad_name="SoftmaxBackward0"
+)
+
+
 def _hidden(scores: Any, hidden: np.ndarray) -> Any:
     """The softmax over keys of the scores that aren't hidden; 0 where all of a query's are."""
-    hidden = np.broadcast_to(hidden, scores._spec.shape)
-    blind = hidden.all(-1, keepdims=True)
-    low, zero = (np.array(v, scores._spec.dtype) for v in (-np.inf, 0))
-    if not blind.any():
-        return softmax(masked_fill_(scores, low, hidden), -1)
-    weights = softmax(masked_fill_(scores, low, hidden & ~blind), -1)
-    return masked_fill_(weights, zero, hidden)
+    return masked_softmax(scores, np.broadcast_to(hidden, scores._spec.shape))
 
 
 def attention_weights(scores: Any, attn_mask: Any, is_causal: bool) -> Any:

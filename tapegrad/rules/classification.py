@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from tapegrad.fused import fused
 from tapegrad.primitive import public, structural
 from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.linalg import linear
@@ -17,6 +19,12 @@ from tapegrad.rules.softmax import log_softmax
 
 def nll_forward(x, index, scale, reduction):
     # ``scale``: the weight of each target, or None; of those that are ignored it is 0.
+    if scale is None and reduction and len(index) == 2:
+        kernel = fused("nll", x)
+        if kernel is not None:
+            total = np.empty((), x.dtype)
+            kernel(1, x, index[1], total, x.shape[1], len(x) if reduction == 1 else 1)
+            return total
     losses = -x[index]
     if scale is not None:
         losses = np.where(scale == 0, 0, losses * scale)
@@ -106,6 +114,14 @@ def _choice(
         )
     if len(shape) == 1:
         target = target.reshape(())
+    elif weight is None and len(shape) == 2 and target.dtype == np.int64 and target.size:
+        kernel = fused("known_classes", np.empty(1))
+        if kernel is not None:
+            chosen, found = np.array(target, order="C"), np.empty(3, np.int64)
+            kernel(1, chosen, found, ignore_index)
+            least, greatest, count = found.tolist()
+            if least >= 0 and greatest < classes and not count:
+                return (rows_up_to(len(chosen)), chosen), None
     ignored = target == ignore_index
     some = bool(ignored.any())
     chosen = np.where(ignored, 0, target) if some else np.array(target, np.int64)
@@ -124,6 +140,12 @@ def _choice(
         for d, n in enumerate(chosen.shape)
     ]
     return (grids[0], chosen, *grids[1:]), scale
+
+
+@lru_cache(maxsize=64)
+def rows_up_to(n: int) -> np.ndarray:
+    """The numbers of n rows; nobody writes to them."""
+    return np.arange(n)
 
 
 @public(module=NN, method=False)

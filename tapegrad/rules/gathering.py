@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.fused import fused
 from tapegrad.primitive import public, structural, wrap_axis
 from tapegrad.rules.arguments import dtype_name, with_out
 from tapegrad.rules.indexing import (
@@ -311,9 +312,8 @@ def _common(input: Any, mask: Any) -> Any:
                 f"non-singleton dimension {max(len(a), len(b)) - k}"
             )
     shape = np.broadcast_shapes(a, b)
-    return input if a == shape else input.expand(shape), np.array(
-        np.broadcast_to(mask._array, shape)
-    )
+    chosen = np.broadcast_to(mask._array.copy(), shape)
+    return input if a == shape else input.expand(shape), chosen
 
 
 def _check_value(kind: str, input: Any) -> None:
@@ -346,7 +346,21 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Any:
 
 
 def masked_fill_forward(x, y, mask):
+    kernel = fused("masked_fill", x) if y.dtype == x.dtype else None
+    if kernel is not None and mask.shape == x.shape:
+        whole = unspread(mask)
+        if whole.flags.c_contiguous:
+            out = np.empty_like(x)
+            kernel(x.size // whole.size, x, whole, out, float(y))
+            return out
     return np.where(mask, y, x)
+
+
+def unspread(mask):
+    """An array without the leading dimensions along which it is repeated."""
+    while mask.ndim > 1 and (mask.strides[0] == 0 or len(mask) == 1):
+        mask = mask[0]
+    return mask
 
 
 def masked_fill_x(out_bar, mask):

@@ -9,10 +9,13 @@ Sutskever and Hinton 2012.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from tapegrad.broadcast import sum_to_shape
+from tapegrad.fused import fused
 from tapegrad.primitive import Primitive, public, structural
 from tapegrad.rules.reductions import mean, mean_, sum_
 from tapegrad.rules.resampling import AxisMap, resample_
@@ -26,6 +29,14 @@ NN = "nn.functional"
 
 def standard_forward(x, y, z, view, axes, affine, eps):
     # x is seen in the shape `view`, the weight y and the bias z in `affine`; 0-d ones are missing.
+    made = in_rows("standard", view, axes, affine, x)
+    if made is not None:
+        kernel, layout, shape = made
+        weight, bias = filled(y, x, affine, 1), filled(z, x, affine, 0)
+        if weight.dtype == bias.dtype == x.dtype:
+            out, centre, var = np.empty_like(x), np.empty(shape, x.dtype), np.empty(shape, x.dtype)
+            kernel(centre.size, x, weight, bias, out, centre, var, *layout, eps)
+            return out, centre, var
     wide = x.astype(np.float32) if x.dtype.char == "e" else x
     wide = wide.reshape(view)
     centre = mean_(wide, axes, True)
@@ -37,6 +48,43 @@ def standard_forward(x, y, z, view, axes, affine, eps):
     if z.ndim:
         out += z.reshape(affine)
     return out.reshape(x.shape).astype(x.dtype, copy=False), centre, var
+
+
+def in_rows(name, view, axes, affine, *arrays):
+    """The fused function, how the rows lie that it has (see there), and the shape of the means."""
+    if 0 in view:
+        return None
+    layout, shape = rows_of(view, axes, affine)
+    if layout[1] == 1:
+        return None
+    if name == "standard_y" and layout[-1]:
+        name = "standard_y_each"
+    kernel = fused(name, *arrays)
+    return None if kernel is None else (kernel, layout, shape)
+
+
+@lru_cache(maxsize=256)
+def rows_of(view: Any, axes: Any, affine: Any) -> tuple[Any, Any]:
+    """What `kernels.fused.normalization` is told of its rows, and the shape of their means."""
+    lead = axes[0]
+    trailing = axes == tuple(range(lead, len(view)))
+    n = math.prod([view[axis] for axis in axes])
+    if trailing and affine[lead:] == view[lead:] and math.prod(affine[:lead]) == 1:
+        layout = (1, n, n, 0, 1, 0, 0, 1)  # a weight for each element
+    elif trailing:
+        channels = affine[2]  # in a group
+        layout = (channels, n // channels, n, n // channels, affine[1], channels, 1, 0)
+    else:
+        inner = math.prod(view[2:])
+        layout = (view[0], inner, inner, view[1] * inner, view[1], 1, 0, 0)
+    return layout, tuple([1 if i in axes else m for i, m in enumerate(view)])
+
+
+def filled(weight, x, affine, value):
+    """The weight in one run of memory, or where there is none the value that leaves all as is."""
+    if weight.ndim:
+        return np.ascontiguousarray(weight)
+    return np.full(math.prod(affine), value, x.dtype)
 
 
 def mean_of_products(x, y, axes):
@@ -57,6 +105,13 @@ def standardised(x, out, view, eps):
 
 def standard_x(out_bar, x, y, out, view, axes, affine, eps, x_shape):
     bar, mean_bar, var_bar = out_bar
+    if mean_bar is None and var_bar is None:
+        made = in_rows("standard_x", view, axes, affine, bar, x, out[1], out[2])
+        if made is not None and type(y) is np.ndarray:
+            kernel, layout, _ = made
+            x_bar, weight = np.empty_like(x), filled(y, x, affine, 1)
+            kernel(out[1].size, bar, x, weight, out[1], out[2], x_bar, *layout, eps)
+            return x_bar
     centred, scale = standardised(x, out, view, eps)
     share: Any = None
     if bar is not None:
@@ -85,18 +140,39 @@ def combined(bar, centre, centred, along, scale):
     return out
 
 
-def standard_y(out_bar, x, out, view, affine, eps, y_shape):
+def standard_y(out_bar, x, out, view, axes, affine, eps, y_shape):
     if out_bar[0] is None:
         return no_share(out_bar, y_shape)
+    made = in_rows("standard_y", view, axes, affine, out_bar[0], x, out[1], out[2])
+    if made is not None:
+        return summed_by_weight(made, out_bar[0], x, out, eps).reshape(y_shape)
     centred, scale = standardised(x, out, view, eps)
     product = np.reshape(out_bar[0], view) * (centred * scale)
     return np.reshape(sum_(product, spread_axes(view, affine), False), y_shape)
+
+
+def summed_by_weight(made, bar, x, out, eps):
+    """The sums of ``bar`` times the standardised x over what has the same weight."""
+    kernel, (pieces, inner, row, piece, groups, _, step, each), _ = made
+    rows = out[1].size
+    if each:
+        per = 64
+        parts = np.empty((-(-rows // per), inner), x.dtype)
+        kernel(len(parts), bar, x, out[1], out[2], parts, rows, inner, per, eps)
+        return np.add.reduce(parts, 0, np.float64).astype(x.dtype)
+    parts = np.empty((rows, pieces), x.dtype)
+    kernel(rows, bar, x, out[1], out[2], parts, pieces, inner, row, piece, eps)
+    if not step:  # the rows are channels
+        return np.add.reduce(parts, 1, np.float64).astype(x.dtype)
+    return np.add.reduce(parts.reshape(rows // groups, -1), 0, np.float64).astype(x.dtype)
 
 
 def standard_z(out_bar, view, affine, z_shape):
     if out_bar[0] is None:
         return no_share(out_bar, z_shape)
     bar = np.reshape(out_bar[0], view)
+    if spread_axes(view, affine) == tuple(range(len(view) - len(z_shape))):
+        return sum_to_shape(bar, z_shape)
     return np.reshape(sum_(bar, spread_axes(view, affine), False), z_shape)
 
 

@@ -9,9 +9,9 @@ the flat elements, and numbers. Annotations tell them apart:
             for j in range(n):
                 to[j] = row[j] * factor
 
-`Array` has the dtype that it is compiled for, `Indices` are int64, `Real` is a number of the
-arrays' dtype. In it ``np`` may be `vectormath`, and `added` adds in any order, so that LLVM can
-vectorise a sum.
+`Array` has the dtype that it is compiled for, `Indices` are int64, `Bools` bools, `Real` is a
+number of the arrays' dtype. In it ``np`` may be `vectormath`, and `added` adds in any order, so
+that LLVM can vectorise a sum.
 
 Called as ``scaled(count, x, out, n, factor)`` it does all of its ``count`` parts: on several
 threads, in one share for each, if the arrays are large and `threads` allows it. What does more with
@@ -53,16 +53,20 @@ __all__ = ["find"]
 FAMILIES: dict[str, tuple[str, ...]] = {
     "convolution": ("windowed", "window_products", "channel_sums"),
     "losses": ("bce_logits",),
+    "masks": ("masked_fill", "masked_softmax"),
+    "normalization": ("standard", "standard_x", "standard_y", "standard_y_each"),
     "pooling": ("square_pool", "square_pool_x"),
     "scattering": ("add_rows",),
-    "softmax": ("softmax", "softmax_x"),
+    "softmax": ("softmax", "softmax_x", "log_softmax", "log_softmax_x", "known_classes", "nll"),
+    "sums": ("column_sums",),
     "updates": ("sgd_update", "adam_update"),
 }
 FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
 #: What the functions are made of.
 TOOLS = (lanes, squares, tiles, vectors)
 
-_KINDS = {"Int": types.int64, "Real": types.float64, "Array": types.int64, "Indices": types.int64}
+_KINDS = dict.fromkeys(("Int", "Array", "Indices", "Bools"), types.int64)
+_KINDS["Real"] = types.float64
 _C_KINDS: dict[Any, Any] = {types.int64: ctypes.c_int64, types.float64: ctypes.c_double}
 
 
@@ -83,6 +87,7 @@ def _source(name: str, kinds: list[str]) -> str:
         "Real": "real({0})",
         "Array": "elements({0}, real(0))",
         "Indices": "elements({0}, index(0))",
+        "Bools": "elements({0}, boolean(0))",
     }
     given = ", ".join(values[kind].format(n) for kind, n in zip(kinds, names, strict=True))
     return f"def {name}({', '.join(names)}):\n    function({given})\n"
@@ -107,6 +112,7 @@ def find(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
         "__name__": __name__,
         "elements": elements,
         "function": register_jitable(function),
+        "boolean": numba.boolean,
         "index": numba.int64,
         "real": numba.float32 if dtype == np.float32 else numba.float64,
     }
@@ -116,7 +122,7 @@ def find(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
     compiled = compile_native(space[compiled_name], signature, cache, fastmath=False)
     # CFUNCTYPE: the GIL is let go of meanwhile.
     run = ctypes.CFUNCTYPE(None, *[_C_KINDS[_KINDS[kind]] for kind in kinds])(compiled.address)
-    are_arrays = tuple(kind in ("Array", "Indices") for kind in kinds[2:])
+    are_arrays = tuple(kind in ("Array", "Indices", "Bools") for kind in kinds[2:])
 
     def call(count: int, *operands: Any, work: int = 0) -> None:
         given = [id(x) if a else x for x, a in zip(operands, are_arrays, strict=True)]

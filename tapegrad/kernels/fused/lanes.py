@@ -5,12 +5,30 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import llvmlite.ir as ir
+from numba import types
 from numba.extending import intrinsic, register_jitable
 
-__all__ = ["Array", "Indices", "Int", "Real", "added", "larger", "part"]
+from tapegrad.kernels.native import like
+
+__all__ = [
+    "RUN",
+    "Array",
+    "Bools",
+    "Indices",
+    "Int",
+    "Real",
+    "added",
+    "larger",
+    "part",
+    "part_at",
+    "rank",
+    "ranked_as",
+    "total_of",
+]
 
 #: What parameters of a fused function are: see `kernels.fused`.
 Array: TypeAlias = Any
+Bools: TypeAlias = Any
 Indices: TypeAlias = Any
 Int: TypeAlias = Any
 Real: TypeAlias = Any
@@ -28,19 +46,74 @@ def added(typingctx: Any, total: Any, x: Any) -> Any:
 
 
 @intrinsic
-def larger(typingctx: Any, x: Any, y: Any) -> Any:
-    """The larger of two numbers of one dtype, nan if one is."""
+def rank(typingctx: Any, x: Any) -> Any:
+    """An integer that grows with the number: LLVM takes the largest of many of them at a time."""
+    whole = types.int32 if x == types.float32 else types.int64
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        kind = given[0].type
-        both = ir.FunctionType(kind, [kind, kind])
-        declared = builder.module.declare_intrinsic("llvm.maximum", [kind], both)
-        return builder.call(declared, given)
+        return _ranked(builder, given[0], whole.bitwidth)
 
-    return x(x, y), generate
+    return whole(x), generate
+
+
+@intrinsic
+def larger(typingctx: Any, ranked: Any, x: Any) -> Any:
+    """The larger of a rank and that of a number."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        other = _ranked(builder, given[1], ranked.bitwidth)
+        return builder.select(builder.icmp_signed(">", given[0], other), given[0], other)
+
+    return ranked(ranked, x), generate
+
+
+@intrinsic
+def ranked_as(typingctx: Any, ranked: Any) -> Any:
+    """The number of a rank."""
+    real = types.float32 if ranked == types.int32 else types.float64
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        kind = context.get_value_type(real)
+        return builder.bitcast(_turned(builder, given[0], ranked.bitwidth), kind)
+
+    return real(ranked), generate
+
+
+def _ranked(builder: Any, x: Any, bits: int) -> Any:
+    return _turned(builder, builder.bitcast(x, ir.IntType(bits)), bits)
+
+
+def _turned(builder: Any, x: Any, bits: int) -> Any:
+    """With all bits but the sign turned over in negative ones: the way there, and back."""
+    kind = ir.IntType(bits)
+    signs = builder.ashr(x, kind(bits - 1))
+    return builder.xor(x, builder.and_(signs, kind(2 ** (bits - 1) - 1)))
 
 
 @register_jitable(inline="always")
 def part(x: Any, i: Any, n: Any) -> Any:
     """The ``i``-th run of ``n`` elements."""
     return x[i * n : (i + 1) * n]
+
+
+@register_jitable(inline="always")
+def part_at(x: Any, start: Any, n: Any) -> Any:
+    """n elements from ``start`` on."""
+    return x[start : start + n]
+
+
+#: Float32 sums of longer runs would lose digits: theirs are added in float64.
+RUN = 1024
+
+
+@register_jitable(inline="always")
+def total_of(x: Any) -> Any:
+    """The sum of all elements, in float64."""
+    total = 0.0
+    for start in range(0, x.size, RUN):
+        run = x[start : start + RUN]
+        some = like(x[0], 0)
+        for k in range(run.size):
+            some = added(some, run[k])
+        total += some
+    return total

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from tapegrad.kernels import vectormath as np
-from tapegrad.kernels.fused.lanes import Array, Int, added, larger, part
+from tapegrad.kernels.fused.lanes import Array, Indices, Int, added, larger, part, rank, ranked_as
 from tapegrad.kernels.native import like
 
 
 def softmax(begin: Int, end: Int, x: Array, out: Array, n: Int) -> None:
     for i in range(begin, end):
         row, to = part(x, i, n), part(out, i, n)
-        most = row[0]
+        # Of nan it doesn't matter what it is: the sum is nan anyway.
+        highest = rank(row[0])
         for j in range(n):
-            most = larger(most, row[j])
+            highest = larger(highest, row[j])
+        most = ranked_as(highest)
         total = like(row[0], 0)
         for j in range(n):
             to[j] = np.exp(row[j] - most)
@@ -30,3 +32,46 @@ def softmax_x(begin: Int, end: Int, bar: Array, out: Array, x_bar: Array, n: Int
             total = added(total, row[j] * y[j])
         for j in range(n):
             to[j] = (row[j] - total) * y[j]
+
+
+def log_softmax(begin: Int, end: Int, x: Array, out: Array, n: Int) -> None:
+    for i in range(begin, end):
+        row, to = part(x, i, n), part(out, i, n)
+        highest = rank(row[0])
+        for j in range(n):
+            highest = larger(highest, row[j])
+        most = ranked_as(highest)
+        total = like(row[0], 0)
+        for j in range(n):
+            to[j] = row[j] - most
+            total = added(total, np.exp(to[j]))
+        total = np.log(total)
+        for j in range(n):
+            to[j] -= total
+
+
+def log_softmax_x(begin: Int, end: Int, bar: Array, out: Array, x_bar: Array, n: Int) -> None:
+    for i in range(begin, end):
+        row, y, to = part(bar, i, n), part(out, i, n), part(x_bar, i, n)
+        total = like(row[0], 0)
+        for j in range(n):
+            total = added(total, row[j])
+        for j in range(n):
+            to[j] = row[j] - np.exp(y[j]) * total
+
+
+def known_classes(begin: Int, end: Int, target: Indices, found: Indices, ignored: Int) -> None:
+    """The least and the greatest class, and how many elements are ``ignored``, of all of them."""
+    least, greatest, count = target[0], target[0], 0
+    for i in range(target.size):
+        least, greatest = min(least, target[i]), max(greatest, target[i])
+        count += target[i] == ignored
+    found[0], found[1], found[2] = least, greatest, count
+
+
+def nll(begin: Int, end: Int, x: Array, target: Indices, out: Array, n: Int, by: Int) -> None:
+    """The sum of the elements of the classes, negated, over ``by``; in one part."""
+    total = 0.0
+    for i in range(target.size):
+        total -= x[i * n + target[i]]
+    out[0] = like(x[0], total / by)

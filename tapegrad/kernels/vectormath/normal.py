@@ -7,7 +7,15 @@ approximation of (1 + 2x) exp(x^2) erfc x in 0 <= x < infinity, 1981).
 
 from __future__ import annotations
 
-from tapegrad.kernels.vectormath.coefficients import ERF, ERFCX, ERFCX_LOW
+import numpy as np
+
+from tapegrad.kernels.vectormath.coefficients import (
+    ERF,
+    ERFCX,
+    ERFCX_LOW,
+    ERFCX_SHIFTED,
+    MILLS,
+)
 from tapegrad.kernels.vectormath.exponential import reduced, scaled
 from tapegrad.kernels.vectormath.values import (
     Real,
@@ -23,6 +31,8 @@ from tapegrad.kernels.vectormath.values import (
 
 __all__ = ["erf", "erfc", "gelu"]
 
+#: What MILLS' first coefficient lacks in float32.
+MILLS_LOW = MILLS[True][0] - float(np.float32(MILLS[True][0]))
 SQRT_HALF, SQRT_HALF_LOW = 0.7071067811865476, -4.833646656726457e-17
 
 
@@ -59,21 +69,49 @@ def erfc(x: Real) -> Real:
     return result if x.double else result.narrowed()
 
 
+def _erf_32(x: Real) -> Real:
+    size = minimum(abs(x), 4.0)
+    square = size * size
+    n, r, q = reduced(-square)
+    e = (1 + (r + q)) * n.power_of_two()
+    far = 1 - e * polynomial(size - 2.375, ERFCX_SHIFTED)
+    return where(size < 0.75, _erf_of_small(size, square), far).signed(x)
+
+
 def erf(x: Real) -> Real:
-    wide = x if x.double else x.widened()
+    if not x.double:
+        return _erf_32(x)
+    wide = x
     size = minimum(abs(wide), 6.0)
     square, low = two_product(size, size)
     y, y_low, n = _erfc_of_positive(size, size.constant(0.0), square, low)
     far = 1 - (y + y_low) * n.power_of_two()
     result = where(size < 0.75, _erf_of_small(size, square), far)
-    result = result.signed(wide)
-    return result if x.double else result.narrowed()
+    return result.signed(wide)
+
+
+def _gelu_32(x: Real) -> Real:
+    """``x P(x) = x - x P(-x)``, where ``(1 + x) exp(x**2 / 2) P(-x)`` hardly varies."""
+    size = minimum(abs(x), 15.5)
+    square, low = two_product(size, size)
+    n, r, q = reduced(square * -0.5)
+    e = r + fma(low * -0.5, 1 + (r + q), q)
+    v = (size - 4) / (size + 4)
+    first, *others = MILLS[True]
+    p, p_low = fast_two_sum(v.constant(first), v * polynomial(v, ((), others)))
+    divisor, divisor_low = two_sum(x.constant(1.0), size)
+    y, y_low = quotient(p, p_low + MILLS_LOW, divisor, divisor_low)
+    product, low = two_product(y, size)
+    part = scaled(product + fma(product, e, fma(y_low, size, low) * (1 + e)), n)
+    below = where(x < -15.5, x * 0, -part)
+    return where(x < 0, below, x - part)
 
 
 def gelu(x: Real) -> Real:
-    """x times the normal distribution function of it: ``0.5 x erfc(-x / sqrt(2))``."""
-    wide = x if x.double else x.widened()
-    limit = 39.0 if x.double else 15.5
+    """x times the normal distribution function P of it: ``0.5 x erfc(-x / sqrt(2))``."""
+    if not x.double:
+        return _gelu_32(x)
+    wide, limit = x, 39.0
     size = minimum(abs(wide), limit)
     square, low = two_product(size, size)
     root, root_low = two_product(size, SQRT_HALF)
@@ -83,5 +121,4 @@ def gelu(x: Real) -> Real:
     below = where(wide < -limit, wide * 0, scaled(product + fma(y_low, wide, low), n - 1))
     far = where(wide < 0, below, (1 - scaled(y + y_low, n - 1)) * wide)
     near = wide * 0.5 * (1 + _erf_of_small(wide * SQRT_HALF, square * 0.5))
-    result = where(size < 0.66, near, far)
-    return result if x.double else result.narrowed()
+    return where(size < 0.66, near, far)

@@ -1,0 +1,67 @@
+"""Products of matrices in compiled code: BLAS, as NumPy's own inner loop calls it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import carray, types
+from numba.extending import register_jitable
+
+from tapegrad.kernels.native import (
+    allocate,
+    call_gufunc_loop,
+    pointer_to,
+    release,
+    size_of,
+    ufunc_loop,
+)
+
+__all__ = ["ADD", "KINDS", "TOOL_FIELDS", "product", "tools"]
+
+#: The inner loops whose addresses and data kernels are given, before the ids of some types.
+TOOLS = ((np.matmul, "ff->f"), (np.matmul, "dd->d"), (np.add, "ff->f"), (np.add, "dd->d"))
+TOOL_FIELDS = 12
+#: Where the loops of ``add`` and the ids of types begin.
+ADD, KINDS = 4, 8
+
+
+def tools() -> np.ndarray:
+    """What kernels find at ``tools``: the loops of `TOOLS`, slice, int, None and Ellipsis."""
+    loops = [x for ufunc, kinds in TOOLS for x in ufunc_loop(ufunc, kinds) or (0, 0)]
+    return np.array([*loops, *map(id, (slice, int, None, type(...)))], np.int64)
+
+
+@register_jitable(inline="always")
+def product(
+    zero: Any, tools: Any, to: Any, add: Any, sizes: Any, x: Any, x_strides: Any, y: Any,
+    y_strides: Any,
+) -> Any:  # fmt: skip
+    """NumPy's matrix product of x (rows, inner) and y (inner, columns), stored or added.
+
+    Returns 1, or 0 if there is no memory.
+    """
+    loops = carray(pointer_to(tools, types.int64(1)), TOOL_FIELDS)
+    itemsize = types.int64(size_of(zero))
+    first = 0 if itemsize == 4 else 2
+    rows, inner, columns = sizes
+    outer = types.int64(0)  # steps of the outer dimension, of which there is one
+    out = to
+    if add:
+        out = allocate(rows * columns * itemsize)
+    if out != 0:
+        call_gufunc_loop(
+            loops[first],
+            loops[first + 1],
+            (types.int64(1), rows, inner, columns),
+            (x, y, out),
+            (outer, outer, outer, x_strides[0], x_strides[1], y_strides[0], y_strides[1],
+             columns * itemsize, itemsize),
+        )  # fmt: skip
+    if add and out != 0:
+        share = carray(pointer_to(out, zero), rows * columns)
+        gathered = carray(pointer_to(to, zero), rows * columns)
+        for i in range(rows * columns):
+            gathered[i] += share[i]
+        release(out)
+    return 1 if out != 0 else 0

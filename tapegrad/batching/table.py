@@ -41,6 +41,7 @@ from tapegrad.rules import (
     shape,
     softmax,
     solvers,
+    sorting,
     spectral,
     splitting,
     statistics,
@@ -107,7 +108,9 @@ _FAMILIES: dict[Any, tuple[Any, ...]] = {
     shapes.standard: (normalization.standard_forward,),
     shapes.one_batch: (folding.unfold_forward, folding.fold_forward),
     indices.taken: (indexing.advanced_forward,),
-    indices.scattered: (indexing.accumulate_at_forward, contraction.put_zeros_forward),
+    indices.scattered: (
+        indexing.accumulate_at_forward, contraction.put_zeros_forward, sorting.spread_forward,
+    ),
     indices.cleared: (indexing.cleared_forward,),
     indices.replaced: (
         indexing.put_forward, gathering.add_forward, replacing.part_forward,

@@ -52,11 +52,10 @@ def standard_forward(x, y, z, view, axes, affine, eps):
 
 def in_rows(name, view, axes, affine, *arrays):
     """The fused function, how the rows lie that it has (see there), and the shape of the means."""
-    if 0 in view:
+    found = rows_of(view, axes, affine)
+    if found is None:
         return None
-    layout, shape = rows_of(view, axes, affine)
-    if layout[1] == 1:
-        return None
+    layout, shape = found
     if name == "standard_y" and layout[-1]:
         name = "standard_y_each"
     kernel = fused(name, *arrays)
@@ -64,19 +63,29 @@ def in_rows(name, view, axes, affine, *arrays):
 
 
 @lru_cache(maxsize=256)
-def rows_of(view: Any, axes: Any, affine: Any) -> tuple[Any, Any]:
-    """What `kernels.fused.normalization` is told of its rows, and the shape of their means."""
-    lead = axes[0]
-    trailing = axes == tuple(range(lead, len(view)))
+def rows_of(view: Any, axes: Any, affine: Any) -> tuple[Any, Any] | None:
+    """What `kernels.fused.normalization` is told of its rows, and the shape of their means.
+
+    None for rows that lie in another way, such as those of vmap with a weight for each sample.
+    """
+    lead, ndim = axes[0], len(view)
+    last = tuple(range(2, ndim))
     n = math.prod([view[axis] for axis in axes])
-    if trailing and affine[lead:] == view[lead:] and math.prod(affine[:lead]) == 1:
+    if axes == tuple(range(lead, ndim)) and affine == (1,) * lead + view[lead:]:
         layout = (1, n, n, 0, 1, 0, 0, 1)  # a weight for each element
-    elif trailing:
+    elif axes == last and affine[:2] == (1, view[1]) and math.prod(affine[3:]) == 1:
         channels = affine[2]  # in a group
-        layout = (channels, n // channels, n, n // channels, affine[1], channels, 1, 0)
-    else:
+        inner = n // max(channels, 1)
+        if channels not in (1, view[2]):
+            return None
+        layout = (channels, inner, n, inner, view[1], channels, 1, 0)
+    elif axes == (0, *last) and affine == (1, view[1], *[1] * len(last)):
         inner = math.prod(view[2:])
         layout = (view[0], inner, inner, view[1] * inner, view[1], 1, 0, 0)
+    else:
+        return None
+    if 0 in view or layout[1] == 1:
+        return None
     return layout, tuple([1 if i in axes else m for i, m in enumerate(view)])
 
 

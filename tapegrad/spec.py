@@ -99,9 +99,9 @@ class Spec:
     def constant(self, value: float) -> np.ndarray:
         """A Python number as a 0-d array of this dtype; small sets of numbers are kept."""
         array = number_array(value, self.dtype)
+        array.flags.writeable = False  # it marks a number: see `autograd.saved`
         # 0.0 == -0.0, and a dictionary would give the one for the other; each nan is another key.
         if value and value == value and len(self.constants) < CONSTANTS:
-            array.flags.writeable = False
             self.constants[value] = array
         return array
 

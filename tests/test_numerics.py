@@ -105,12 +105,16 @@ def test_far_above_0(name):
 
 def samples(name):
     random = np.random.default_rng(0)
-    data = random.uniform(*FUNCTIONS[name][1], (50, 20)).astype(np.float32)
+    data = random.uniform(*FUNCTIONS[name][1], (500, 20)).astype(np.float32)
     return data, random.standard_normal(data.size).astype(np.float32)
 
 
-def errors(t, name):
-    """The largest errors of value and gradient in float32, in eps."""
+def rms(error):
+    return np.sqrt((error * error).mean())
+
+
+def errors(t, name, of=np.max):
+    """The largest (or other) errors of value and gradient in float32, in eps."""
     data, weights = samples(name)
     exact = both(tg, name, data.astype(np.float64), tg.float64, weights.astype(np.float64))
     found = both(t, name, data, t.float32, weights)
@@ -119,7 +123,7 @@ def errors(t, name):
         scale = abs(b)
         if name in OF_ROWS and b.ndim > 1:
             scale = scale.max(axis=-1, keepdims=True)
-        worst.append(float((abs(a - b) / (EPS * scale)).max()))
+        worst.append(float(of(abs(a - b) / (EPS * scale))))
     return worst
 
 
@@ -134,9 +138,12 @@ def test_float32_is_accurate(name):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_float32_is_as_accurate_as_torch(name):
     torch = pytest.importorskip("torch")
-    ours, theirs = errors(tg, name), errors(torch, name)
+    ours, theirs = (
+        errors(tg, name, rms),
+        errors(torch, name, rms),
+    )  # the largest is a matter of luck
     for mine, other in zip(ours, theirs, strict=True):
-        assert mine <= max(1.25 * other, 2.5)
+        assert mine <= max(1.25 * other, 0.6)  # rounding alone makes 0.2 to 0.3
 
 
 @pytest.mark.skipif(not replay.native.loaded, reason="there is nothing but NumPy")

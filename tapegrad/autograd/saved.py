@@ -80,8 +80,8 @@ def _pack_record(record: Record) -> Record:
     def packed(value: Any, place: int | None = None) -> Any:
         if type(value) is tuple:
             return tuple(map(packed, value))
-        if type(value) is not np.ndarray:
-            return value
+        if type(value) is not np.ndarray or (not value.ndim and not value.flags.writeable):
+            return value  # a Python number is a read-only array
         return Packed(input_tensor(value, place), pack, unpack)
 
     n = arity(record)

@@ -19,9 +19,8 @@ def softmax(begin: Int, end: Int, x: Array, out: Array, n: Int) -> None:
         for j in range(n):
             to[j] = np.exp(row[j] - most)
             total = added(total, to[j])
-        scale = 1 / total
         for j in range(n):
-            to[j] *= scale
+            to[j] /= total
 
 
 def softmax_x(begin: Int, end: Int, bar: Array, out: Array, x_bar: Array, n: Int) -> None:

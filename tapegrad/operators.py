@@ -8,6 +8,7 @@ here through Tensor's protocols.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import inspect
 import pkgutil
@@ -260,5 +261,13 @@ def _array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any)
 
 setattr(Tensor, "__array_ufunc__", _array_ufunc)  # noqa: B010 - the stub has it as a method
 setattr(Tensor, "__array_function__", _array_function)  # noqa: B010
-_install_all()
+# Nothing here is garbage: the collector, which would look at it again and again, takes a tenth of
+# the import.
+_collects = gc.isenabled()
+gc.disable()
+try:
+    _install_all()
+finally:
+    if _collects:
+        gc.enable()
 native.when_loaded.append(_install_native)

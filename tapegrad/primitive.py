@@ -28,7 +28,6 @@ second derivatives) and, for elementwise primitives, compiled by Numba on scalar
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Iterable
 from operator import itemgetter
@@ -42,6 +41,7 @@ __all__ = [
     "all_values",
     "by_sample",
     "elementwise",
+    "faces",
     "names_arguments",
     "not_a_tensor",
     "operators",
@@ -367,6 +367,18 @@ def not_a_tensor(
     return error
 
 
+def faces(function: Callable[..., Any]) -> Callable[[Function], Function]:
+    """`functools.wraps`, in a fifth of its time: there are hundreds of these at each import."""
+
+    def dressed(face: Any) -> Any:
+        face.__name__, face.__qualname__ = function.__name__, function.__qualname__
+        face.__module__, face.__doc__ = function.__module__, function.__doc__
+        face.__wrapped__ = function
+        return face
+
+    return dressed
+
+
 #: How parameters that are Tensors are annotated.
 ANYTHING = ("Any", "Any | None", inspect.Parameter.empty)
 
@@ -374,7 +386,7 @@ ANYTHING = ("Any", "Any | None", inspect.Parameter.empty)
 def names_arguments(function: Function) -> Function:
     """A function that raises torch's TypeError for what isn't a Tensor."""
 
-    @functools.wraps(function)
+    @faces(function)
     def face(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
@@ -390,7 +402,7 @@ def by_sample(function: Function) -> Function:
     It costs nothing but a call where there is no vmap.
     """
 
-    @functools.wraps(function)
+    @faces(function)
     def face(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)

@@ -1,12 +1,12 @@
 """torch.autograd: derivatives of what the tape has recorded."""
 
 from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
 from typing import Any as _Any
 
-from tapegrad.autograd import function, graph
+from tapegrad.autograd import graph
 from tapegrad.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
 from tapegrad.autograd.engine import backward, grad
-from tapegrad.autograd.function import Function
 from tapegrad.autograd.gradcheck import gradcheck, gradgradcheck
 from tapegrad.modes import (
     enable_grad,
@@ -16,17 +16,23 @@ from tapegrad.modes import (
     set_multithreading_enabled,
 )
 
+if TYPE_CHECKING:
+    from tapegrad.autograd import function
+    from tapegrad.autograd.function import Function
+
 __all__ = [
     "Function", "backward", "detect_anomaly", "enable_grad", "function", "grad",
     "gradcheck", "gradgradcheck", "graph", "inference_mode", "no_grad", "set_detect_anomaly",
     "set_grad_enabled", "set_multithreading_enabled",
 ]  # fmt: skip
 
-_LATE = {"forward_ad", "functional", "profiler"}
+_LATE = {"forward_ad", "function", "functional", "profiler"}
 
 
 def __getattr__(name: str) -> _Any:
     # What is rarely used is imported when somebody asks for it.
+    if name == "Function":
+        return _import_module(f"{__name__}.function").Function
     if name in _LATE:
         return _import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.dtypes import TYPE_NAMES
-from tapegrad.primitive import not_a_tensor
+from tapegrad.primitive import faces, not_a_tensor
 
 #: Names that torch takes as well, as NumPy has them.
 NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input"}
@@ -23,7 +23,7 @@ def with_numpy_names(function: Callable[..., Any]) -> Callable[..., Any]:
     For a first argument that isn't a Tensor it raises torch's TypeError.
     """
 
-    @functools.wraps(function)
+    @faces(function)
     def face(*args: Any, **kwargs: Any) -> Any:
         try:
             if not kwargs:
@@ -47,7 +47,7 @@ def with_out(function: Any = None, *, promotes: bool = False) -> Any:
     if function is None:
         return functools.partial(with_out, promotes=promotes)
 
-    @functools.wraps(function)
+    @faces(function)
     def face(*args: Any, **kwargs: Any) -> Any:
         if "out" not in kwargs:
             try:

@@ -22,7 +22,7 @@ __all__ = ["SHORT_BYTES", "Spec", "number_array", "spec_for", "spec_of", "spec_t
 SMALL_BYTES = 4096
 
 #: Arrays up to this size take the native recording path, which counts bytes but holds the GIL.
-SHORT_BYTES = 1 << 18
+SHORT_BYTES = 1 << 20
 
 #: Python numbers kept as arrays, for each dtype.
 CONSTANTS = 256

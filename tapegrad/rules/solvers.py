@@ -52,7 +52,6 @@ def inv_ex_x(out_bar, out):
 inv_ex_ = structural(
     "linalg_inv_ex", inv_ex_forward, inv_ex_x, outputs=2, grad_name="LinalgInvExBackward0"
 )
-INVERSE = named("linalg_inv_ex", ("inverse", "info"))
 SINGULAR = (
     "The diagonal element {info} is zero, the inversion could not be completed because the input "
     "matrix is singular."
@@ -70,7 +69,7 @@ def inv_ex(A: Any, *, check_errors: bool = False) -> Any:
     inverse, info = inv_ex_(A)
     if check_errors:
         check_info(info, "linalg.inv_ex", SINGULAR)
-    return INVERSE(inverse, info)
+    return named("linalg_inv_ex", ("inverse", "info"))(inverse, info)
 
 
 @public(module="linalg", method=False, numpy=[np.linalg.inv])
@@ -113,7 +112,6 @@ solve_ex_ = structural(
     "linalg_solve_ex", solve_ex_forward, solve_ex_x, solve_ex_y, outputs=2,
     grad_name="LinalgSolveExBackward0",
 )  # fmt: skip
-SOLUTION = named("linalg_solve_ex", ("result", "info"))
 
 
 @public(module="linalg", method=False)
@@ -125,7 +123,7 @@ def solve_ex(A: Any, B: Any, *, left: bool = True, check_errors: bool = False) -
     result, info = _solution(A, B, left)
     if check_errors:
         _check_solved(info, "torch.linalg.solve_ex")
-    return SOLUTION(result, info)
+    return named("linalg_solve_ex", ("result", "info"))(result, info)
 
 
 @public(module="linalg", method=False, numpy=[np.linalg.solve])

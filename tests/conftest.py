@@ -23,8 +23,9 @@ settings.register_profile("dev", max_examples=25, **COMMON)
 settings.register_profile("ci", max_examples=100, derandomize=True, **COMMON)
 settings.load_profile("ci" if os.environ.get("CI", "").lower() in ("1", "true") else "dev")
 
-if find_spec("torch") is None:
-    collect_ignore = ["conformance"]
+#: What can't be imported without these.
+NEEDS = {"torch": "conformance", "mpmath": "fit_polynomials.py"}
+collect_ignore = [path for name, path in NEEDS.items() if find_spec(name) is None]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

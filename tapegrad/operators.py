@@ -24,7 +24,7 @@ from tapegrad.primitive import Primitive, by_ufunc, names_arguments, operators, 
 from tapegrad.recording import apply, mark_view
 from tapegrad.replay import native
 from tapegrad.shortpaths import binary, short_paths, unary
-from tapegrad.tensor import Tensor, View
+from tapegrad.tensor import Tensor, View, from_array
 
 __all__ = ["functions", "modules", "namespaces"]
 
@@ -241,13 +241,43 @@ def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: 
     )  # NumPy takes numbers where torch's functions don't
 
 
+def _any_differentiable(value: Any) -> bool:
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if isinstance(value, tuple | list):
+        return any(map(_any_differentiable, value))
+    return isinstance(value, Tensor) and value._place is not None
+
+
+def _as_arrays(value: Any) -> Any:
+    """The same with the arrays of Tensors, also within lists, tuples and dictionaries."""
+    if isinstance(value, dict):
+        return {name: _as_arrays(v) for name, v in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(map(_as_arrays, value))
+    return value._array if isinstance(value, Tensor) else value
+
+
+def _as_tensor(argument: Any) -> Any:
+    return from_array(argument) if isinstance(argument, np.ndarray) else argument
+
+
 def _array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """A NumPy function with a Tensor among its arguments."""
     function = _numpy.get(func)
     if function is None:
+        if func in (np.shape, np.ndim, np.size):
+            return func(args[0]._array, *args[1:], **kwargs)
+        if "out" in kwargs or _any_differentiable((args, kwargs)):
+            raise NotImplementedError(
+                f"np.{func.__name__} on a Tensor is not supported; use a tapegrad function, or "
+                "tensor.detach().numpy()"
+            )
+        return func(*_as_arrays(args), **_as_arrays(kwargs))  # NumPy's result, as with torch
+    args = tuple(map(_as_tensor, args))
+    if func is np.dot and min(t.ndim for t in args[:2]) > 1 and args[0].ndim + args[1].ndim > 4:
         raise NotImplementedError(
-            f"np.{func.__name__} on a Tensor is not supported; use a tapegrad function, or "
-            "tensor.detach().numpy()"
+            "np.dot of Tensors of more than 2 dimensions is not supported; use tapegrad.tensordot"
         )
     if func in _IN_ORDER and not kwargs:
         return function(*args)

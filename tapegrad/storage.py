@@ -101,6 +101,12 @@ def stamp(array: np.ndarray, serial: int, in_variable: bool = False) -> None:
     entry.recent.append(serial)
 
 
+def stamp_if_shared(array: np.ndarray, serial: int) -> None:
+    """`stamp` for what is hardly ever saved; it is called with a Tensor's ``_array``."""
+    if sys.getrefcount(array) > _ALONE[False] or not _is_only_view(array):
+        stamp(array, serial)
+
+
 def _is_only_view(array: np.ndarray) -> bool:
     """Whether nothing else refers to the memory, if nothing does to the array."""
     base = array.base

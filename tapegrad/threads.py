@@ -7,7 +7,7 @@ started before there is work for it, nor in a child process by its parent's.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 __all__ = ["WORTH_BYTES", "get_num_threads", "set_num_threads", "share"]
@@ -28,7 +28,9 @@ class _Pool:
     """The threads beside the calling one; made when they are first needed."""
 
     def __init__(self) -> None:
-        self.count = int(os.environ.get("OMP_NUM_THREADS", "0") or 0) or _available()
+        # OpenMP allows a number for each level: "4,2".
+        wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+        self.count = int(wanted) if wanted.isdecimal() and int(wanted) else _available()
         self.executor: Any = None
 
     def forget(self) -> None:
@@ -49,9 +51,11 @@ def get_num_threads() -> int:
 def set_num_threads(count: int) -> None:
     """How many threads may share the work on a large array, the calling one among them.
 
-    Raises RuntimeError for a number below 1. BLAS has threads of its own
+    Raises RuntimeError for what is no integer, or is below 1. BLAS has threads of its own
     (``OPENBLAS_NUM_THREADS``).
     """
+    if type(count) is not int:
+        raise RuntimeError(f"set_num_threads expects an int, but got {type(count).__name__}")
     if count < 1:
         raise RuntimeError("set_num_threads expects a positive integer")
     if count != _pool.count:
@@ -73,10 +77,10 @@ def share(count: int, work: Callable[[int, int], None]) -> None:
 
         executor = _pool.executor = ThreadPoolExecutor(_pool.count - 1, "tapegrad")
     parts = min(count, PARTS * shares)
-    numbers = iter(range(parts))
+    numbers: Iterator[int] = iter(range(parts))
 
     def take_parts() -> None:
-        for i in numbers:
+        while (i := next(numbers, parts)) < parts:
             work(count * i // parts, count * (i + 1) // parts)
 
     others = []
@@ -85,9 +89,20 @@ def share(count: int, work: Callable[[int, int], None]) -> None:
             others.append(executor.submit(take_parts))
     except RuntimeError:  # the interpreter is shutting down
         pass
+    problem: BaseException | None = None
     try:
         take_parts()
-    finally:
-        for other in others:
-            if not other.cancel():
+    except BaseException as error:
+        problem = error
+        numbers = iter(())
+    # Whatever interrupts it, this thread waits: the others write to arrays that it would drop.
+    for other in others:
+        while not other.cancel():
+            try:
                 other.result()
+            except BaseException as error:
+                problem = problem or error
+            if other.done():
+                break
+    if problem is not None:
+        raise problem

@@ -307,7 +307,7 @@ def kernel_of(primitive: Primitive, index: int) -> Callable[..., Any] | None:
     rule = primitive.bound[index] if 0 <= index < primitive.arity else None
     if rule is None or primitive.elementwise:
         return None
-    package, _, module = rule.rule.__module__.rpartition(".")
+    package, _, module = (rule.rule.__module__ or "").rpartition(".")
     if package != "tapegrad.rules":
         return None
     return KERNELS.get(f"{module}.{rule.rule.__name__}")

@@ -20,7 +20,7 @@ from tapegrad.fused import fused
 from tapegrad.inplace import check_memory
 from tapegrad.modes import enable_grad, no_grad
 from tapegrad.nn.parameter import clear_gradient
-from tapegrad.storage import stamp
+from tapegrad.storage import stamp, stamp_if_shared
 from tapegrad.tape import tape
 from tapegrad.tensor import Tensor, from_array
 
@@ -42,7 +42,9 @@ def update_all(kernel: Any, rows: list[tuple[np.ndarray, ...]], numbers: list[fl
     parts = PARTS if apart else 1
     elements = total // rows[0][0].itemsize
     work = total * len(rows[0])
-    kernel(parts, table.reshape(-1), table.shape[1], parts, elements, *numbers, work=work)
+    kernel(
+        parts, table.reshape(-1), table.shape[1], parts, elements, *numbers, work=work, owners=rows
+    )
 
 
 class Required:
@@ -224,10 +226,13 @@ class Optimizer:
                 self.state[parameter] = state
         check_memory(array)
         stamp(array, tape.next_serial(), True)
+        for value in state.values():
+            if type(value) is Tensor:
+                stamp_if_shared(value._array, tape.next_serial())
         if self.fused_name and not group.get("amsgrad"):
             names = self._fused_state(group)
             arrays = (array, grad._array, *[state[name]._array for name in names])
-            kernel = fused(self.fused_name, *arrays)
+            kernel = fused(self.fused_name, *arrays) if _are_alike(arrays) else None
             if kernel is not None:
                 numbers = self._fused_numbers(state, group, first)
                 waiting.setdefault((kernel, *numbers), []).append(arrays)
@@ -336,6 +341,12 @@ def _taken(name: str, value: Any, parameter: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_taken(name, part, parameter) for part in value)
     return value
+
+
+def _are_alike(arrays: tuple[np.ndarray, ...]) -> bool:
+    """Whether a parameter's gradient and state have its shape, and the state can be written."""
+    shape = arrays[0].shape
+    return all(a.shape == shape for a in arrays) and all(a.flags.writeable for a in arrays[2:])
 
 
 def as_real(array: np.ndarray) -> np.ndarray:

@@ -83,7 +83,7 @@ def _over(made: Any, name: str, input: Any, dim: Any, keepdim: bool) -> Any:
     return Primitive.apply(made, (input,), (axes, bool(keepdim)))
 
 
-@public(numpy=[np.amax])
+@public(numpy=[np.amax, np.max])
 @with_out
 @with_numpy_names
 def amax(input: Any, dim: Any = (), keepdim: bool = False) -> Any:
@@ -95,7 +95,7 @@ def amax(input: Any, dim: Any = (), keepdim: bool = False) -> Any:
     return _over(amax_, "amax", input, dim, keepdim)
 
 
-@public(numpy=[np.amin])
+@public(numpy=[np.amin, np.min])
 @with_out
 @with_numpy_names
 def amin(input: Any, dim: Any = (), keepdim: bool = False) -> Any:
@@ -196,7 +196,7 @@ def _is_number(value: Any, name: str) -> bool:
     return True
 
 
-@public(numpy=[np.max] if np.max is not np.amax else [])
+@public
 @with_numpy_names
 def max(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """The maximum of all, or ``(values, indices)`` along ``dim``, or `maximum` of two Tensors."""
@@ -205,7 +205,7 @@ def max(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None
     return _extremum("max", input, dim, keepdim, np.argmax, (max_, max_at))
 
 
-@public(numpy=[np.min] if np.min is not np.amin else [])
+@public
 @with_numpy_names
 def min(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """The minimum of all, or ``(values, indices)`` along ``dim``, or `minimum` of two Tensors."""

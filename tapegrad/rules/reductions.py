@@ -267,7 +267,13 @@ reversed_cumsum = structural(
 )
 
 
-@public(numpy=[np.cumsum], inplace=True)
+@public(numpy=[np.cumsum], method=False)
+def numpy_cumsum(input: Any, dim: Any = None) -> Any:
+    """NumPy's running sum: without an axis that of all elements in a row."""
+    return cumsum(input.reshape(-1), 0) if dim is None else cumsum(input, dim)
+
+
+@public(inplace=True)
 @with_numpy_names
 def cumsum(input: Any, dim: int, *, dtype: Any = None) -> Any:
     """The running sum along ``dim``. Integers and bools sum as int64."""

@@ -102,7 +102,7 @@ def _spread_of(
     return Primitive.apply(made, (input,), (axes, bool(keepdim), correction))
 
 
-@public(numpy=[np.var])
+@public
 @with_numpy_names
 def var(
     input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *,
@@ -116,7 +116,7 @@ def var(
     return _spread_of(var_, input, dim, unbiased, keepdim, correction)
 
 
-@public(numpy=[np.std])
+@public
 @with_numpy_names
 def std(
     input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *,
@@ -124,6 +124,18 @@ def std(
 ) -> Any:  # fmt: skip
     """The standard deviation over ``dim``, as `var`; its gradient where it is 0 is 0."""
     return _spread_of(std_, input, dim, unbiased, keepdim, correction)
+
+
+@public(numpy=[np.var], method=False)
+def numpy_var(input: Any, dim: Any = None, keepdim: bool = False, ddof: Any = 0) -> Any:
+    """NumPy's variance, whose divisor is the count."""
+    return var(input, dim, keepdim=keepdim, correction=ddof)
+
+
+@public(numpy=[np.std], method=False)
+def numpy_std(input: Any, dim: Any = None, keepdim: bool = False, ddof: Any = 0) -> Any:
+    """NumPy's standard deviation."""
+    return std(input, dim, keepdim=keepdim, correction=ddof)
 
 
 @public

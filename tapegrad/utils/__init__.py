@@ -8,5 +8,5 @@ __all__ = ["checkpoint", "data"]
 
 def __getattr__(name: str) -> _Any:
     if name in __all__:
-        return _import_module(f"{__name__}.checkpoint")
+        return _import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

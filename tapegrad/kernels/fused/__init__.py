@@ -124,14 +124,14 @@ def find(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
     run = ctypes.CFUNCTYPE(None, *[_C_KINDS[_KINDS[kind]] for kind in kinds])(compiled.address)
     are_arrays = tuple(kind in ("Array", "Indices", "Bools") for kind in kinds[2:])
 
-    def call(count: int, *operands: Any, work: int = 0) -> None:
+    def call(count: int, *operands: Any, work: int = 0, owners: Any = ()) -> None:
         given = [id(x) if a else x for x, a in zip(operands, are_arrays, strict=True)]
         if not work:
             work = max(x.nbytes for x, a in zip(operands, are_arrays, strict=True) if a)
         if work < threads.WORTH_BYTES:
             run(0, count, *given)
         else:
-            threads.share(count, functools.partial(_over_part, run, given, operands))
+            threads.share(count, functools.partial(_over_part, run, given, (operands, owners)))
 
     call.compiled = compiled  # type: ignore[attr-defined]
     return call

@@ -178,3 +178,43 @@ def test_after_fork(four_threads):
         threads.share(8, lambda begin, end: found.append(end - begin))
         os._exit(0 if sum(found) == 8 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_this_thread_waits_for_the_others_when_it_is_interrupted(four_threads):
+    running = []
+    begun = threading.Event()
+
+    def work(begin, end):
+        if threading.current_thread() is threading.main_thread():
+            begun.wait(5)
+            raise KeyboardInterrupt
+        running.append(begin)
+        begun.set()
+        threading.Event().wait(0.05)
+        running.remove(begin)
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.share(64, work)
+    assert not running
+
+
+def test_state_of_another_shape_is_refused():
+    p, q = tg.nn.Parameter(tg.ones(1000)), tg.nn.Parameter(tg.ones(4))
+    large, small = tg.optim.Adam([p]), tg.optim.Adam([q])
+    for parameter, optimizer in ((p, large), (q, small)):
+        parameter.grad = tg.ones_like(parameter)
+        optimizer.step()
+    large.load_state_dict(small.state_dict())
+    with pytest.raises(ValueError, match="broadcast"):
+        large.step()
+
+
+def test_a_step_changes_the_state_that_a_record_saved():
+    x, y = tg.ones(3, requires_grad=True), tg.ones(3, requires_grad=True)
+    optimizer = tg.optim.Adam([x])
+    x.grad = tg.ones(3)
+    optimizer.step()
+    z = (y * optimizer.state[x]["exp_avg"]).sum()
+    optimizer.step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        z.backward()

@@ -84,7 +84,7 @@ def arrays(shape: tuple[int, ...], dtype: type) -> dict[str, np.ndarray]:
     normal = partial(random.standard_normal, dtype=dtype)
     steps = np.broadcast_to(np.linspace(-3, 3, shape[-1]), shape)
     return {
-        "x": random.permuted(steps, axis=-1).astype(dtype),
+        "x": random.permuted(steps, axis=-1).astype(dtype, order="C"),
         "y": normal(shape),
         "p": random.uniform(0.5, 1.5, shape).astype(dtype),
         "c": normal((*shape[:-1], 1)),

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["LARGE", "empty", "release_all"]
+from tapegrad.threads import LARGE_BYTES
 
-#: Arrays below this size are NumPy's own.
-LARGE = 1 << 20
+__all__ = ["empty", "release_all"]
+
 #: So many free bytes are kept.
 MOST_FREE = 1 << 29
 
@@ -75,6 +75,6 @@ class _Lease:
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
     """As `numpy.empty`, in memory that was used before if there is some."""
     nbytes = math.prod(shape) * dtype.itemsize
-    if nbytes < LARGE:
+    if nbytes <= LARGE_BYTES:
         return np.empty(shape, dtype)
     return np.asarray(_Lease(_pool.take(nbytes), shape, dtype))

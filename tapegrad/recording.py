@@ -27,9 +27,10 @@ from tapegrad.operands import (
     promoted,
 )
 from tapegrad.primitive import Primitive, structural
-from tapegrad.spec import SHORT_BYTES, Spec, spec_of
+from tapegrad.spec import Spec, spec_of
 from tapegrad.tape import tape
 from tapegrad.tensor import Tensor, View, as_tensor_input, place_of
+from tapegrad.threads import LARGE_BYTES
 
 __all__ = ["apply", "elementwise_apply", "mark_view", "quietly", "record"]
 
@@ -209,7 +210,7 @@ def quietly(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
 
 
 def _compute(primitive: Primitive, arrays: tuple[np.ndarray, ...]) -> np.ndarray:
-    large = arrays[0].nbytes > SHORT_BYTES or arrays[-1].nbytes > SHORT_BYTES
+    large = arrays[0].nbytes > LARGE_BYTES or arrays[-1].nbytes > LARGE_BYTES
     if large and library.forward is not None:
         array = library.forward(primitive, arrays)
         if array is not None:

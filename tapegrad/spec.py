@@ -15,14 +15,13 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["SHORT_BYTES", "Spec", "number_array", "spec_for", "spec_of", "spec_table", "specs"]
+from tapegrad.threads import LARGE_BYTES
+
+__all__ = ["Spec", "number_array", "spec_for", "spec_of", "spec_table", "specs"]
 
 #: Arrays up to this size take the short recording path, which does not count bytes: the garbage
 #: that can gather between two sweeps of the tape is bounded by this times the sweep's interval.
 SMALL_BYTES = 4096
-
-#: Arrays up to this size take the native recording path, which counts bytes but holds the GIL.
-SHORT_BYTES = 1 << 20
 
 #: Python numbers kept as arrays, for each dtype.
 CONSTANTS = 256
@@ -79,7 +78,7 @@ class Spec:
         #: The short recording path serves real floating arrays that are small and not special.
         real = not special and dtype.char in "fd"
         self.plain = real and self.nbytes <= SMALL_BYTES
-        self.short = real and self.nbytes <= SHORT_BYTES
+        self.short = real and self.nbytes <= LARGE_BYTES
         self.constants: dict[float, np.ndarray] = _constants.setdefault(dtype, {})
         self.number = len(specs)
         specs.append(self)

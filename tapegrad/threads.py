@@ -10,10 +10,11 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["WORTH_BYTES", "get_num_threads", "set_num_threads", "share"]
+__all__ = ["LARGE_BYTES", "get_num_threads", "set_num_threads", "share"]
 
-#: Arrays below this size are done before another thread would wake up.
-WORTH_BYTES = 1 << 20
+#: Arrays of more bytes are large. Threads share the work on them, since it takes longer than waking
+#: one up; machine code, which holds the GIL, leaves them to Python; and their memory is used again.
+LARGE_BYTES = 1 << 20
 #: Parts of the work for each thread, so that none waits long for another.
 PARTS = 4
 

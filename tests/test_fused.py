@@ -82,7 +82,7 @@ def test_every_fused_function_has_a_sample(called):
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_shares_of_large_arrays(count, monkeypatch):
-    monkeypatch.setattr(threads, "WORTH_BYTES", 0)
+    monkeypatch.setattr(threads, "LARGE_BYTES", 0)
     x = np.random.default_rng(0).uniform(-1, 1, (17, 9))
     before = tg.get_num_threads()
     tg.set_num_threads(count)

@@ -21,12 +21,9 @@ from tapegrad.primitive import primitives
 from tapegrad.replay import native
 from tapegrad.spec import Spec, specs
 from tapegrad.tape import tape
+from tapegrad.threads import LARGE_BYTES
 
 __all__ = ["available", "compiled", "dtype_code", "is_for_python"]
-
-#: Larger arrays are left to Python: there the overhead doesn't count, NumPy's loops release the
-#: GIL, and the adjoint's memory is an array's own.
-BIG_BYTES = 1 << 20
 
 
 class _Compiled:
@@ -145,7 +142,7 @@ def is_for_python(code: int) -> bool:
 
 def dtype_code(spec: Spec) -> int:
     """The number of a spec's dtype for kernels, -1 if there are none for it."""
-    return DTYPES.index(spec.dtype) if spec.dtype in DTYPES and spec.nbytes <= BIG_BYTES else -1
+    return DTYPES.index(spec.dtype) if spec.dtype in DTYPES and spec.nbytes <= LARGE_BYTES else -1
 
 
 _compiled: _Compiled | None = None

@@ -56,7 +56,7 @@ def large_forward(primitive: Primitive, arrays: tuple[np.ndarray, ...]) -> np.nd
     starts = [x.ctypes.data for x in operands]
     steps = [x.itemsize if x.ndim else 0 for x in operands]
     work = functools.partial(_over_part, loop, data, starts, steps, operands)
-    if out.nbytes < threads.WORTH_BYTES:
+    if out.nbytes <= threads.LARGE_BYTES:
         work(0, out.size)
     else:
         threads.share(out.size, work)

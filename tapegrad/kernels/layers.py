@@ -10,9 +10,9 @@ from typing import Any
 
 from numba import carray, types
 
-from tapegrad.kernels import vectormath as vm
 from tapegrad.kernels.blas import KINDS, TOOL_FIELDS, product
-from tapegrad.kernels.fused.lanes import added
+from tapegrad.kernels.fused.lanes import part
+from tapegrad.kernels.fused.softmax import log_softmax_row, softmax_row
 from tapegrad.kernels.native import (
     C_CONTIGUOUS,
     DATA,
@@ -93,50 +93,26 @@ def linear_z(
     return 1 if possible else 0
 
 
-def softmax_x(
-    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
-) -> Any:
-    out = tuple_get(record, 6)
-    axis = as_int(tuple_get(tuple_get(record, 3), 0))
-    possible = load32(out + FLAGS) & C_CONTIGUOUS != 0 and axis == load32(out + NDIM) - 1
-    if possible and x_bar != 0 and n > 0:
-        size = load64(load64(out + DIMENSIONS) + 8 * axis)
-        bar = carray(pointer_to(out_bar, zero), n)
-        y = carray(pointer_to(load64(out + DATA), zero), n)
-        to = carray(pointer_to(x_bar, zero), n)
-        for start in range(0, n, size):
-            row, y_row = bar[start : start + size], y[start : start + size]
-            to_row = to[start : start + size]
-            total = zero
-            for k in range(size):
-                total = added(total, row[k] * y_row[k])
-            for k in range(size):
-                share = (row[k] - total) * y_row[k]
-                to_row[k] = to_row[k] + share if add else share
-    return 1 if possible else 0
+def along_the_last_axis(name: str, adjoint_of_row: Callable[..., None]) -> Callable[..., Any]:
+    """The kernel of a rule that works on rows of the result, along its last axis."""
 
+    def kernel(
+        zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+    ) -> Any:
+        out = tuple_get(record, 6)
+        axis = as_int(tuple_get(tuple_get(record, 3), 0))
+        possible = load32(out + FLAGS) & C_CONTIGUOUS != 0 and axis == load32(out + NDIM) - 1
+        if possible and x_bar != 0 and n > 0:
+            size = load64(load64(out + DIMENSIONS) + 8 * axis)
+            bar = carray(pointer_to(out_bar, zero), n)
+            y = carray(pointer_to(load64(out + DATA), zero), n)
+            to = carray(pointer_to(x_bar, zero), n)
+            for i in range(n // size):
+                adjoint_of_row(part(bar, i, size), part(y, i, size), part(to, i, size), add)
+        return 1 if possible else 0
 
-def log_softmax_x(
-    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
-) -> Any:
-    out = tuple_get(record, 6)
-    axis = as_int(tuple_get(tuple_get(record, 3), 0))
-    possible = load32(out + FLAGS) & C_CONTIGUOUS != 0 and axis == load32(out + NDIM) - 1
-    if possible and x_bar != 0 and n > 0:
-        size = load64(load64(out + DIMENSIONS) + 8 * axis)
-        bar = carray(pointer_to(out_bar, zero), n)
-        y = carray(pointer_to(load64(out + DATA), zero), n)
-        to = carray(pointer_to(x_bar, zero), n)
-        for start in range(0, n, size):
-            row, y_row = bar[start : start + size], y[start : start + size]
-            to_row = to[start : start + size]
-            total = zero
-            for k in range(size):
-                total = added(total, row[k])
-            for k in range(size):
-                share = row[k] - vm.exp(y_row[k]) * total
-                to_row[k] = to_row[k] + share if add else share
-    return 1 if possible else 0
+    kernel.__name__ = name
+    return kernel
 
 
 def nll_x(
@@ -172,6 +148,6 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "linalg.linear_x": linear_x,
     "linalg.linear_y": linear_y,
     "linalg.linear_z": linear_z,
-    "softmax.log_softmax_x": log_softmax_x,
-    "softmax.softmax_x": softmax_x,
+    "softmax.log_softmax_x": along_the_last_axis("log_softmax_x", log_softmax_row),
+    "softmax.softmax_x": along_the_last_axis("softmax_x", softmax_row),
 }

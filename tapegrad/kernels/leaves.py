@@ -53,6 +53,7 @@ from tapegrad.kernels.native import (
     store64,
     weakly_held,
 )
+from tapegrad.threads import LARGE_BYTES
 
 __all__ = ["claim_leaf", "give_gradients", "hand_over"]
 
@@ -62,9 +63,6 @@ __all__ = ["claim_leaf", "give_gradients", "hand_over"]
 PLACE, BUFFER, FILLED, ARRAY, SIZE, DTYPE, SHAPE = range(7)
 COLUMNS = 7
 DEAD = 1
-
-#: Gradients of larger leaves, in bytes, are left to Python.
-LARGEST = 1 << 20
 
 
 @register_jitable(inline="always")
@@ -97,7 +95,7 @@ def claim_leaf(
             and load64(spec + shared[SPECIAL_SLOT]) != shared[TRUE]
             and load64(data + DESCR) == descr
             and load32(data + FLAGS) & C_CONTIGUOUS != 0
-            and n * (4 if dtype == 0 else 8) <= LARGEST
+            and n * (4 if dtype == 0 else 8) <= LARGE_BYTES
         )
         if claimed:
             incref(descr)

@@ -9,11 +9,12 @@ import numpy as np
 
 from tapegrad.kernels import leaves, loop
 from tapegrad.kernels.blocks import run_blocks
-from tapegrad.kernels.compiled import BIG_BYTES, compiled, dtype_code, is_for_python
+from tapegrad.kernels.compiled import compiled, dtype_code, is_for_python
 from tapegrad.replay import Replay, added, check_share
 from tapegrad.spec import Spec, specs
 from tapegrad.storage import clock
 from tapegrad.tape import CODE, PLACE, RELEASED, SPEC, Record, tape
+from tapegrad.threads import LARGE_BYTES
 
 __all__ = ["walk_natively"]
 
@@ -172,7 +173,7 @@ class _NativeWalk:
             self._attach()
         record = records[index]
         self.state[loop.INDEX] = index - 1
-        if specs[record[SPEC]].nbytes <= BIG_BYTES or not run_blocks(self, index):
+        if specs[record[SPEC]].nbytes <= LARGE_BYTES or not run_blocks(self, index):
             self.drop(index, record[PLACE], keep=True)
             self.replay.step(index, record)
         if self._stopping or self.replay.tape.notes:

@@ -128,7 +128,7 @@ def find(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
         given = [id(x) if a else x for x, a in zip(operands, are_arrays, strict=True)]
         if not work:
             work = max(x.nbytes for x, a in zip(operands, are_arrays, strict=True) if a)
-        if work < threads.WORTH_BYTES:
+        if work <= threads.LARGE_BYTES:
             run(0, count, *given)
         else:
             threads.share(count, functools.partial(_over_part, run, given, (operands, owners)))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from numba.extending import register_jitable
+
 from tapegrad.kernels import vectormath as np
 from tapegrad.kernels.fused.lanes import Array, Indices, Int, added, larger, part, rank, ranked_as
 from tapegrad.kernels.native import like
@@ -23,14 +27,20 @@ def softmax(begin: Int, end: Int, x: Array, out: Array, n: Int) -> None:
             to[j] /= total
 
 
+@register_jitable(inline="always")
+def softmax_row(row: Any, y: Any, to: Any, add: Any) -> None:
+    """The adjoint of a row of softmax: stored, or added."""
+    total = like(row[0], 0)
+    for j in range(len(row)):
+        total = added(total, row[j] * y[j])
+    for j in range(len(row)):
+        share = (row[j] - total) * y[j]
+        to[j] = to[j] + share if add else share
+
+
 def softmax_x(begin: Int, end: Int, bar: Array, out: Array, x_bar: Array, n: Int) -> None:
     for i in range(begin, end):
-        row, y, to = part(bar, i, n), part(out, i, n), part(x_bar, i, n)
-        total = like(row[0], 0)
-        for j in range(n):
-            total = added(total, row[j] * y[j])
-        for j in range(n):
-            to[j] = (row[j] - total) * y[j]
+        softmax_row(part(bar, i, n), part(out, i, n), part(x_bar, i, n), False)
 
 
 def log_softmax(begin: Int, end: Int, x: Array, out: Array, n: Int) -> None:
@@ -49,14 +59,20 @@ def log_softmax(begin: Int, end: Int, x: Array, out: Array, n: Int) -> None:
             to[j] -= total
 
 
+@register_jitable(inline="always")
+def log_softmax_row(row: Any, y: Any, to: Any, add: Any) -> None:
+    """The adjoint of a row of log_softmax: stored, or added."""
+    total = like(row[0], 0)
+    for j in range(len(row)):
+        total = added(total, row[j])
+    for j in range(len(row)):
+        share = row[j] - np.exp(y[j]) * total
+        to[j] = to[j] + share if add else share
+
+
 def log_softmax_x(begin: Int, end: Int, bar: Array, out: Array, x_bar: Array, n: Int) -> None:
     for i in range(begin, end):
-        row, y, to = part(bar, i, n), part(out, i, n), part(x_bar, i, n)
-        total = like(row[0], 0)
-        for j in range(n):
-            total = added(total, row[j])
-        for j in range(n):
-            to[j] = row[j] - np.exp(y[j]) * total
+        log_softmax_row(part(bar, i, n), part(out, i, n), part(x_bar, i, n), False)
 
 
 def known_classes(begin: Int, end: Int, target: Indices, found: Indices, ignored: Int) -> None:

@@ -55,6 +55,12 @@ def several_roots(x, y):
     return (a.exp() * x).sum() + (a * a).relu().sum() + a.abs().sqrt().max()
 
 
+def beside_each_other(x, y):
+    a = x * 2.0
+    b = y.exp()  # complete before the run that begins at a.sin() comes by
+    return a.sin().sum() + b.sum()
+
+
 def compiled_forward(x, y):
     return (F.gelu(x) + F.silu(y) * tg.erf(x) + F.softplus(y)).sum()
 
@@ -72,7 +78,7 @@ def views(x, y):
 
 PROGRAMS = [
     shared_leaf, numbers, selected, through_matmul, broadcast, strided, several_roots,
-    compiled_forward, in_place, views,
+    beside_each_other, compiled_forward, in_place, views,
 ]  # fmt: skip
 
 
@@ -152,6 +158,16 @@ def test_intermediate_targets(by_rules):
     by_rules()
     for a, b in zip(found, work(), strict=True):
         tg.testing.assert_close(a, b)
+
+
+def test_what_is_off_the_way_keeps_what_it_saved():
+    x, y = leaf(0), leaf(1)
+    aside = y.exp()
+    loss = (x * y * aside).sum()
+    (grad,) = tg.autograd.grad(loss, x)
+    tg.testing.assert_close(grad, (y * aside).detach())
+    (grad,) = tg.autograd.grad(aside.sum(), y)
+    tg.testing.assert_close(grad, aside.detach())
 
 
 def test_hooks_are_called():

@@ -55,9 +55,8 @@ def _blocks(program: int, count: int, n: int, block: int, begin: int, end: int, 
         m = min(block, n - first)
         for s in range(count):
             step = steps[s * STEP_FIELDS : (s + 1) * STEP_FIELDS]
-            at = first
-            out_bar = step[BASES] + at * step[MOVES]
-            x_bar = step[BASES + 1] + at * step[MOVES + 1]
+            out_bar = step[BASES] + first * step[MOVES]
+            x_bar = step[BASES + 1] + first * step[MOVES + 1]
             if step[LOCAL] & 1:
                 out_bar += local
             if step[LOCAL] & 2:
@@ -65,8 +64,10 @@ def _blocks(program: int, count: int, n: int, block: int, begin: int, end: int, 
             call(
                 step[KERNEL],
                 (m, step[ADD], out_bar, x_bar,
-                 step[BASES + 2] + at * step[MOVES + 2], step[BASES + 3] + at * step[MOVES + 3],
-                 step[BASES + 4] + at * step[MOVES + 4], step[BASES + 5] + at * step[MOVES + 5],
+                 step[BASES + 2] + first * step[MOVES + 2],
+                 step[BASES + 3] + first * step[MOVES + 3],
+                 step[BASES + 4] + first * step[MOVES + 4],
+                 step[BASES + 5] + first * step[MOVES + 5],
                  step[STRIDES], step[STRIDES + 1], step[STRIDES + 2], step[STRIDES + 3]),
             )  # fmt: skip
 
@@ -88,6 +89,7 @@ class Run:
         self.size = int(np.prod(shape))
         self.block = BLOCK_BYTES // dtype.itemsize
         self.program: list[int] = []
+        #: The arrays in it: without the GIL another thread may let go of the records.
         self.kept: list[Any] = []
         self._whole: dict[int, np.ndarray] = {}
         self._local: dict[int, int] = {}
@@ -119,7 +121,7 @@ class Run:
 
     def step(self, kernel: int, place: int, source: int, saved: list[Any]) -> None:
         """A kernel that gives ``source`` its share of the adjoint of ``place``."""
-        if source not in self._whole and source not in self._local:
+        if not self.knows(source):
             self._local[source] = self._new_slot()
         bases, moves = [], []
         local = 0
@@ -237,15 +239,14 @@ class Planner:
             if address is None or not self._takes(source):
                 return None
             kernels.append(address)
-        return kernels
+        return kernels if any(kernels) else None  # its way ends here: it keeps what it saved
 
     def _unwanted(self, source: int) -> bool:
-        """Whether a place is that of a leaf that gets no share."""
-        if source > 0:
-            return False
-        targets = self.replay.targets
-        dead = self.walk.row(source)[leaves.BUFFER] == leaves.DEAD
-        return dead or (targets is not None and source not in targets)
+        """Whether a place gets no share: it isn't on the way, or the leaf is gone."""
+        needed = self.replay.needed
+        if needed is not None and source not in needed:
+            return True
+        return source < 0 and self.walk.row(source)[leaves.BUFFER] == leaves.DEAD
 
     def _takes(self, source: int) -> bool:
         """Whether what is at a place has the shape and dtype that it had when it was used."""
@@ -273,15 +274,19 @@ class Planner:
             place = record[PLACE]
             if index == self.index:
                 self._put_root(run, place)
+            elif not run.knows(place):  # all its shares were given before
+                run.put(place, *self._gathered(place))
             saved = saved_values(record, len(kernels))
             for kernel, source in zip(kernels, record[INPUTS:]):
-                if kernel:
-                    if source not in inside and source not in ended:
-                        ended[source], filled = self._gathered(source)
-                        run.put(source, ended[source], filled)
-                    elif source in replay.adjoints and not run.knows(source):
-                        run.put(source, *self._gathered(source))
-                    run.step(kernel, place, source, saved)
+                if not kernel:
+                    continue
+                leaves_it = source not in inside
+                if not run.knows(source) and (leaves_it or source in replay.adjoints):
+                    array, filled = self._gathered(source)
+                    run.put(source, array, filled)
+                    if leaves_it:
+                        ended[source] = array
+                run.step(kernel, place, source, saved)
             run.done(place)
         run.go()
         for index, _ in self.found:

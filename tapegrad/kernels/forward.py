@@ -68,13 +68,20 @@ from tapegrad.kernels.native import (
     next_of,
     pointer_to,
     store64,
-    tuple_get,
     tuple_new,
     tuple_set,
     tuple_size,
     untrack,
 )
-from tapegrad.kernels.spreading import FULL, ONE, OTHER, form_of, split_rows, steps_of
+from tapegrad.kernels.spreading import (
+    FULL,
+    ONE,
+    OTHER,
+    form_of,
+    has_shape,
+    split_rows,
+    steps_of,
+)
 from tapegrad.kernels.steps import OTHERWISE, RECORDING, is_settled, mode_of, sweep_if_due
 from tapegrad.spec import CONSTANTS, SMALL_BYTES
 
@@ -117,14 +124,7 @@ def is_short(shared: Any, spec: Any, array: Any, descr: Any) -> Any:
         and load64(array + DESCR) == descr
         and (descr == shared[DESCR_32] or descr == shared[DESCR_64])
     )
-    if short:
-        shape = load64(spec + shared[SHAPE_SLOT])
-        ndim = load32(array + NDIM)
-        short = tuple_size(shape) == ndim
-        for i in range(ndim if short else 0):
-            n = load64(load64(array + DIMENSIONS) + 8 * i)
-            short = short and as_int(tuple_get(shape, i)) == n
-    return short
+    return short and has_shape(array, load64(spec + shared[SHAPE_SLOT]))
 
 
 def _forward(operator: int, self: int, args: int, count: int, names: int) -> int:

@@ -54,7 +54,17 @@ from tapegrad.kernels.native import (
     tuple_set,
     tuple_size,
 )
-from tapegrad.kernels.spreading import COLUMN, FULL, ONE, OTHER, ROW, form_of, steps_of, sum_into
+from tapegrad.kernels.spreading import (
+    COLUMN,
+    FULL,
+    ONE,
+    OTHER,
+    ROW,
+    form_of,
+    has_shape,
+    steps_of,
+    sum_into,
+)
 
 __all__ = ["compile_loop"]
 
@@ -164,7 +174,15 @@ def _loop(state_address: int) -> int:
         # First see that all is there, so that Python can take over before anything has been done.
         form_0 = form_1 = form_2 = types.int64(FULL)
         rows = types.int64(1)
-        if structural == 0 and params != none:
+        if structural == 1:
+            for i in range(arity + 1):
+                saved = tuple_get(record, 4 + arity + i)
+                shape = specs[3 * spec + 2]
+                if i < arity:
+                    shape = tuple_get(params, tuple_size(params) - arity + i)
+                if saved != none and not has_shape(saved, shape):
+                    return PYTHON
+        elif params != none:
             known = n > 0
             shape = specs[3 * spec + 2]
             for i in range(arity):

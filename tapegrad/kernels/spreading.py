@@ -30,10 +30,21 @@ from tapegrad.kernels.native import (
     tuple_size,
 )
 
-__all__ = ["COLUMN", "FULL", "ONE", "OTHER", "ROW", "form_of"]
+__all__ = ["COLUMN", "FULL", "ONE", "OTHER", "ROW", "form_of", "has_shape"]
 __all__ += ["split_rows", "steps_of", "sum_into"]
 
 FULL, ROW, COLUMN, ONE, OTHER = range(5)
+
+
+@register_jitable
+def has_shape(array: Any, shape: Any) -> Any:
+    """Whether an array has the shape of a tuple; a person can set that of one that is shared."""
+    ndim = load32(array + NDIM)
+    same = tuple_size(shape) == ndim
+    for i in range(ndim if same else 0):
+        n = load64(load64(array + DIMENSIONS) + 8 * i)
+        same = same and as_int(tuple_get(shape, i)) == n
+    return same
 
 
 @register_jitable

@@ -11,15 +11,21 @@ replays it in reverse.
 tensor([2., 4., 6.])
 """
 
+# ruff: noqa: E402 - the collector is paused before the rest is imported
+
 from __future__ import annotations
 
 import sys as _sys
 import types as _types
 import warnings as _warnings
+from functools import partial as _partial
 from importlib import import_module as _import_module
-from importlib.util import find_spec as _find_spec
 from math import e, inf, nan, pi
 from typing import Any as _Any
+
+from tapegrad.collector import Paused as _Paused
+
+_paused = _Paused()  # until the end of the import, of which it takes a tenth
 
 from tapegrad import (
     alike,
@@ -59,7 +65,6 @@ from tapegrad.modes import (
     no_grad,
     set_grad_enabled,
 )
-from tapegrad.printing import get_printoptions, printoptions, set_printoptions
 from tapegrad.random import fork_rng
 from tapegrad.signal import periodic as _periodic
 from tapegrad.size import Size
@@ -71,8 +76,10 @@ __version__ = "0.1.0"
 
 #: What not every program needs, and the module that has it if it is no module.
 _ON_DEMAND = {
-    "func": "", "optim": "", "sparse": "", "testing": "",
-    "Tape": "tapes", "load": "serialization", "save": "serialization", "vmap": "func",
+    "fft": "", "func": "", "optim": "", "sparse": "", "testing": "",
+    "Tape": "tapes", "get_printoptions": "printing", "load": "serialization",
+    "printoptions": "printing", "save": "serialization",
+    "set_printoptions": "printing", "vmap": "func",
 }  # fmt: skip
 
 
@@ -82,7 +89,28 @@ def __getattr__(name: str) -> _Any:
         home = _ON_DEMAND[name]
         module = _import_module(f"{__name__}.{home or name}")
         return getattr(module, name) if home else module
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "__all__":
+        operators.load_rest()
+        functions = [f for f in operators.functions if f in globals()]
+        return list(dict.fromkeys([*_NAMES, *_public, *functions, *dtypes.NAMES]))
+    return _function_of(__name__, name)
+
+
+def __dir__() -> list[str]:
+    operators.load_rest()
+    return sorted({*globals(), *_ON_DEMAND})
+
+
+def _function_of(module: str, name: str) -> _Any:
+    """A function that is loaded when it is asked for; or, for `import *`, the names of all."""
+    if name == "__all__" or not name.startswith("__"):
+        operators.load_rest()
+        found = vars(_sys.modules[module])
+        if name == "__all__":
+            return [n for n in found if not n.startswith("_")]
+        if name in found:
+            return found[name]
+    raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
 
 def result_type(tensor: _Any, other: _Any) -> dtypes.dtype:
@@ -119,12 +147,14 @@ for _maker in _MAKERS:
             _public[_name] = getattr(_maker, _name)
 for _name in methods.__all__:
     _public[_name] = getattr(methods, _name)
-for _name, _function in operators.functions.items():
-    if not _name.startswith("numpy_"):
-        _public[_name] = _function
-_public |= dtypes.NAMES
 globals().update(_public)
+operators.hand_on("", globals())
+globals().update(dtypes.NAMES)
 newaxis = None
+
+
+#: Modules of operators' functions that no file holds.
+_NAMESPACES = ("linalg", "masked", "nn.functional", "special")
 
 
 def _module(path: str) -> _types.ModuleType:
@@ -133,21 +163,18 @@ def _module(path: str) -> _types.ModuleType:
     if name not in _sys.modules:
         parent, _, last = path.rpartition(".")
         above = _module(parent) if parent else _sys.modules[__name__]
-        if _find_spec(name) is not None:
+        if path not in _NAMESPACES:
             return _import_module(name)
         made = _types.ModuleType(name, f"torch.{path}, as far as tapegrad has it.")
         made.__path__ = []
+        made.__getattr__ = _partial(_function_of, name)  # type: ignore[method-assign]
         _sys.modules[name] = made
         setattr(above, last, made)
     return _sys.modules[name]
 
 
-for _path, _functions in operators.modules.items():
-    if _path:
-        for _name, _function in _functions.items():
-            setattr(_module(_path), _name, _function)
-        operators.namespaces.append(vars(_module(_path)))
-operators.namespaces.append(globals())
+for _path in _NAMESPACES:
+    operators.hand_on(_path, vars(_module(_path)))
 _rules.load = lambda: _import_module("tapegrad.batching")  # most programs do without
 
 # NumPy's floating-point warnings aren't the user's business where torch has none. (Under another
@@ -156,8 +183,8 @@ _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"tapegrad\."
 
 # The things themselves, not the modules of those names, which `from tapegrad.tape import ...` still
 # finds.
-from tapegrad.extending import primitive  # noqa: E402
-from tapegrad.tape import tape  # noqa: E402
+from tapegrad.extending import primitive
+from tapegrad.tape import tape
 
 __all__ = [
     "Size", "Tape", "Tensor", "autograd", "can_cast", "cuda", "device", "dtype", "e", "enable_grad",
@@ -168,6 +195,9 @@ __all__ = [
     "primitive", "printoptions", "promote_types", "random", "result_type", "set_default_device",
     "set_default_dtype", "set_grad_enabled", "set_num_threads", "set_printoptions", "signal",
     "tape", "utils", "vmap",
-    *_public,
-    *sorted({path.partition(".")[0] for path in operators.modules if path}),
+    "fft", *sorted({path.partition(".")[0] for path in _NAMESPACES}),
 ]  # fmt: skip
+# `import *` asks `__getattr__` for the whole, with the functions that are loaded on demand.
+_NAMES = __all__
+del __all__
+del _paused

@@ -1,4 +1,4 @@
-"""The frequencies of discrete Fourier transforms; the transforms are in `tapegrad.rules.fourier`.
+"""torch.fft: the transforms of `tapegrad.rules.ondemand.fourier`, and their frequencies.
 
 >>> import tapegrad
 >>> tapegrad.fft.fftfreq(4)
@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 
 from tapegrad.factory import check_options, leaf, numpy_dtype
+from tapegrad.operators import hand_on, load_rest, modules
 from tapegrad.tensor import Tensor
 
-__all__ = ["fftfreq", "rfftfreq"]
+load_rest()
+hand_on("fft", globals())
+__all__ = ["fftfreq", "rfftfreq", *modules["fft"]]
 
 
 def _frequencies(

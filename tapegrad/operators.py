@@ -4,15 +4,18 @@ Nothing is declared here. Every elementwise primitive that isn't hidden, and eve
 function, becomes ``tapegrad.<name>``, ``Tensor.<name>`` and (elementwise, or where it is said)
 ``Tensor.<name>_``; ``np.<ufunc>(tensor)`` and the NumPy functions that a declaration names come
 here through Tensor's protocols.
+
+Families with methods of Tensor are installed at import, the others (`tapegrad.rules.ondemand`) by
+`load_rest`, when somebody asks for a function that isn't there yet.
 """
 
 from __future__ import annotations
 
-import gc
 import importlib
 import inspect
-import pkgutil
-from collections.abc import Callable
+import os
+import threading
+from collections.abc import Callable, Iterable
 from types import FunctionType
 from typing import Any
 
@@ -20,19 +23,26 @@ import numpy as np
 
 from tapegrad import rules
 from tapegrad.inplace import in_place
-from tapegrad.primitive import Primitive, by_ufunc, names_arguments, operators, primitives
+from tapegrad.primitive import (
+    Operator,
+    Primitive,
+    by_ufunc,
+    names_arguments,
+    operators,
+    primitives,
+)
 from tapegrad.recording import apply, mark_view
 from tapegrad.replay import native
 from tapegrad.shortpaths import binary, short_paths, unary
 from tapegrad.tensor import Tensor, View, from_array
 
-__all__ = ["functions", "modules", "namespaces"]
+__all__ = ["functions", "hand_on", "load_rest", "modules"]
 
 #: ``tapegrad.<name>`` for each operator, and those of other modules: modules["nn.functional"].
 functions: dict[str, Callable[..., Any]] = {}
 modules: dict[str, dict[str, Callable[..., Any]]] = {"": functions}
-#: Modules' dictionaries that hand the functions on.
-namespaces: list[dict[str, Any]] = []
+#: By the same names, the dictionaries of the modules that hand the functions on.
+_namespaces: dict[str, dict[str, Any]] = {}
 
 #: Python's operators with two operands: there are reflected and in-place ones as well.
 DUNDERS = {
@@ -76,17 +86,32 @@ def _function(primitive: Primitive) -> Callable[..., Any]:
 DIRECT = frozenset({"relu", "gelu", "silu", "matmul"})
 
 
+def _hand_out(path: str, name: str, function: Callable[..., Any]) -> None:
+    modules.setdefault(path, {})[name] = function
+    if path in _namespaces and not name.startswith("numpy_"):
+        _namespaces[path][name] = function
+
+
+def hand_on(path: str, namespace: dict[str, Any]) -> None:
+    """Put the functions of ``tapegrad.<path>`` into a module's dictionary, later ones too.
+
+    NumPy's variants of torch's functions (``numpy_*``) are nobody's but NumPy's.
+    """
+    found = modules.get(path, {})
+    namespace.update({n: f for n, f in found.items() if not n.startswith("numpy_")})
+    _namespaces[path] = namespace
+
+
 def _install(name: str, function: Callable[..., Any], method: Any, inplace: bool) -> None:
     module, _, last = name.rpartition(".")
     handed = function
     plain = isinstance(function, FunctionType) and not hasattr(function, "__wrapped__")
     if plain and function not in short_paths and last not in DIRECT:
         handed = names_arguments(function)
+    if module or method not in ("only", "property"):
+        _hand_out(module, last, handed)
     if module:
-        modules.setdefault(module, {})[last] = handed
         return
-    if method not in ("only", "property"):
-        functions[name] = handed
     if method == "property":
         setattr(Tensor, name, property(function))
     elif method:
@@ -105,10 +130,19 @@ round rsqrt sigmoid sin sinc sinh sqrt square tan tanh trunc xlogy zero
 
 
 def _install_all() -> None:
-    for family in pkgutil.iter_modules(rules.__path__):
-        importlib.import_module(f"tapegrad.rules.{family.name}")
+    for file in sorted(os.listdir(rules.__path__[0])):
+        if file.endswith((".py", ".pyc")):
+            importlib.import_module(f"tapegrad.rules.{file.partition('.')[0]}")
     importlib.import_module("tapegrad.assignment")
     importlib.import_module("tapegrad.conversion")
+    _install_declared(primitives, operators)
+    for name in IN_PLACE_FUNCTIONS:
+        if hasattr(Tensor, name + "_"):
+            functions[name + "_"] = names_arguments(getattr(Tensor, name + "_"))
+    _install_dunders()
+
+
+def _install_declared(primitives: Iterable[Primitive], operators: Iterable[Operator]) -> None:
     for primitive in primitives:
         if primitive.elementwise and primitive.arity in (1, 2):
             primitive.fast = (unary if primitive.arity == 1 else binary)(primitive)
@@ -123,11 +157,27 @@ def _install_all() -> None:
             _install(name, operator.function, operator.method, operator.inplace)
         for numpy_function in operator.numpy:
             _numpy[numpy_function] = operator.function
-    for name in IN_PLACE_FUNCTIONS:
-        if hasattr(Tensor, name + "_"):
-            functions[name + "_"] = names_arguments(getattr(Tensor, name + "_"))
-    _install_dunders()
-    _ufuncs.update(by_ufunc())
+    _ufuncs.update({**by_ufunc(primitives), **_ufuncs})
+
+
+_loading = threading.RLock()
+_loaded = False
+
+
+def load_rest() -> None:
+    """Load the families that wait until somebody asks for a function that isn't there yet."""
+    global _loaded
+    with _loading:
+        if _loaded:
+            return
+        _loaded = True  # for what asks while they are loaded
+        try:
+            from tapegrad.rules import ondemand
+
+            _install_declared(ondemand.primitives, ondemand.operators)
+        except BaseException:
+            _loaded = False
+            raise
 
 
 def _install_dunders() -> None:
@@ -167,6 +217,7 @@ def _install_native() -> None:
     from tapegrad.kernels.methods import NativeOperators
     from tapegrad.kernels.native import keep_forever
 
+    load_rest()
     native_operators = NativeOperators(Tensor, compiled().share(Tensor, View, mark_view))
     keep_forever(native_operators)
     numbers = {}
@@ -187,7 +238,7 @@ def _install_native() -> None:
     for primitive in primitives:
         if primitive.fast in made:
             primitive.fast = made[primitive.fast]
-    for namespace in (*modules.values(), *namespaces):
+    for namespace in (*modules.values(), *_namespaces.values()):
         for name, value in list(namespace.items()):
             if isinstance(value, FunctionType) and value in made:
                 namespace[name] = made[value]
@@ -291,13 +342,5 @@ def _array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any)
 
 setattr(Tensor, "__array_ufunc__", _array_ufunc)  # noqa: B010 - the stub has it as a method
 setattr(Tensor, "__array_function__", _array_function)  # noqa: B010
-# Nothing here is garbage: the collector, which would look at it again and again, takes a tenth of
-# the import.
-_collects = gc.isenabled()
-gc.disable()
-try:
-    _install_all()
-finally:
-    if _collects:
-        gc.enable()
+_install_all()
 native.when_loaded.append(_install_native)

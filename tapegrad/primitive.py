@@ -497,9 +497,13 @@ def public(function: Any = None, **options: Any) -> Any:
     return declare if function is None else declare(function)
 
 
-def by_ufunc() -> dict[Any, Primitive]:
+def by_ufunc(primitives: Iterable[Primitive]) -> dict[Any, Primitive]:
     """The primitives whose forward is a NumPy ufunc, for ``__array_ufunc__``; the first of each."""
-    return {p.forward: p for p in reversed(primitives) if isinstance(p.forward, np.ufunc)}
+    found: dict[Any, Primitive] = {}
+    for primitive in primitives:
+        if isinstance(primitive.forward, np.ufunc):
+            found.setdefault(primitive.forward, primitive)
+    return found
 
 
 def _camel(name: str) -> str:

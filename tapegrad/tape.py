@@ -32,19 +32,17 @@ import threading
 import time
 import weakref
 from bisect import bisect_left, bisect_right
-from collections import Counter
 from collections.abc import Callable, Iterable
 from operator import itemgetter
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.modes import switch, watch
-from tapegrad.primitive import primitives
 from tapegrad.spec import SMALL_BYTES
-from tapegrad.storage import owner
 
-__all__ = ["RELEASED", "Record", "Tape", "TapeStats", "stats_of", "tape"]
+if TYPE_CHECKING:
+    from tapegrad.stats import TapeStats
+
+__all__ = ["ALIVE", "RELEASED", "Record", "Tape", "tape"]
 
 Record = tuple[Any, ...]
 
@@ -204,7 +202,7 @@ class Tape:
                 self._drop_notes()
             return
         part = records[start:end]
-        if min(map(sys.getrefcount, map(_place, part)), default=_ALIVE) >= _ALIVE:
+        if min(map(sys.getrefcount, map(_place, part)), default=ALIVE) >= ALIVE:
             return
         # Only this range: other threads may append meanwhile. Who looks a record up waits.
         del records[start:end]
@@ -302,6 +300,8 @@ class Tape:
 
     def stats(self) -> TapeStats:
         """How much the tape holds: records, live and dead ones, bytes saved, by operator."""
+        from tapegrad.stats import stats_of
+
         with self._lock:
             return stats_of(list(self.records))
 
@@ -328,60 +328,6 @@ class Tape:
         return f"<tape with {len(self.records)} records>"
 
 
-class TapeStats(NamedTuple):
-    """What ``stats()`` of a tape tells.
-
-    ``live`` records are those that a living Tensor depends on, and ``dead`` the others, which the
-    next sweep drops. ``saved_bytes`` counts each piece of memory that records keep for backward
-    once; ``bytes_by_operator`` counts it for the last operator that saved it.
-    """
-
-    records: int
-    live: int
-    dead: int
-    saved_bytes: int
-    by_operator: dict[str, int]
-    bytes_by_operator: dict[str, int]
-
-    def __str__(self) -> str:
-        lines = [
-            f"{self.records} records ({self.live} live, {self.dead} dead), "
-            f"{self.saved_bytes} bytes saved"
-        ]
-        for name, count in self.by_operator.items():
-            lines.append(f"{count:>9} {name:<24}{self.bytes_by_operator.get(name, 0):>13} bytes")
-        return "\n".join(lines)
-
-
-def stats_of(records: list[Record]) -> TapeStats:
-    """What is told of some records, in the order in which they stand on the tape."""
-    counts = list(map(sys.getrefcount, map(_place, records)))
-    owners: dict[int, tuple[int, str]] = {}
-    dead = 0
-    released: Counter[int] = Counter()  # references to a place that dead records have
-    for record, count in zip(reversed(records), reversed(counts), strict=True):
-        n = arity(record)
-        if count - released[record[PLACE]] < _ALIVE:
-            dead += 1
-            released.update(p for p in record[INPUTS : INPUTS + n] if p is not None)
-        for value in record[INPUTS + n :]:
-            for array in value if type(value) is tuple else (value,):
-                if type(array) is np.ndarray:
-                    root = owner(array)
-                    owners.setdefault(id(root), (root.nbytes, primitives[record[CODE]].name))
-    bytes_by_operator: Counter[str] = Counter()
-    for nbytes, name in owners.values():
-        bytes_by_operator[name] += nbytes
-    return TapeStats(
-        records=len(records),
-        live=len(records) - dead,
-        dead=dead,
-        saved_bytes=bytes_by_operator.total(),
-        by_operator=dict(Counter(primitives[r[CODE]].name for r in records).most_common()),
-        bytes_by_operator=dict(bytes_by_operator.most_common()),
-    )
-
-
 def _calibrate() -> tuple[int, int]:
     """The reference counts that a dead place shows in the two ways that a sweep reads it.
 
@@ -396,7 +342,8 @@ def _calibrate() -> tuple[int, int]:
     return mapped + 1, looked_up
 
 
-_ALIVE, _DEAD = _calibrate()
+#: See `_calibrate`.
+ALIVE, _DEAD = _calibrate()
 
 #: The process's tape.
 tape = Tape()

@@ -24,7 +24,8 @@ from tapegrad.modes import unwatch, watch
 from tapegrad.primitive import Primitive, structural
 from tapegrad.recording import record as append_record
 from tapegrad.recording import wrap
-from tapegrad.tape import INPUTS, PLACE, Record, TapeStats, arity, stats_of, unshared
+from tapegrad.stats import TapeStats, stats_of
+from tapegrad.tape import INPUTS, PLACE, Record, arity, unshared
 from tapegrad.tape import tape as whole
 from tapegrad.tensor import Tensor, from_array, place_of
 from tapegrad.tracing import Guard, Step, Trace, detach

@@ -13,6 +13,8 @@ HERE = Path(__file__).parent
 # reads the variable; workers and subprocesses inherit it. `make clean` empties the cache.
 os.environ.setdefault("TAPEGRAD_CACHE_DIR", str(HERE.parent / ".cache" / "kernels"))
 
+from tapegrad.operators import load_rest  # noqa: E402 - after the variable
+
 # No deadline, and slow generation is fine: the first example of a test may compile its kernels.
 COMMON = {
     "deadline": None,
@@ -22,6 +24,10 @@ COMMON = {
 settings.register_profile("dev", max_examples=25, **COMMON)
 settings.register_profile("ci", max_examples=100, derandomize=True, **COMMON)
 settings.load_profile("ci" if os.environ.get("CI", "").lower() in ("1", "true") else "dev")
+
+# Tests of every primitive and function want them all; tests/test_on_demand.py runs programs of its
+# own.
+load_rest()
 
 #: What can't be imported without these.
 NEEDS = {"torch": "conformance", "mpmath": "fit_polynomials.py"}

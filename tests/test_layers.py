@@ -20,9 +20,10 @@ LAYERS = (
         "fused",
         "threads",
         "buffers",
+        "collector",
     ),
     ("printing", "primitive", "spec"),
-    ("broadcast", "tape", "wengert"),
+    ("broadcast", "tape", "stats", "wengert"),
     ("kernels", "replay"),
     (
         *("tensor", "batched", "fromdata", "operands", "recording", "shortpaths"),
@@ -46,6 +47,7 @@ LAYER_OF = {name: height for height, names in enumerate(LAYERS) for name in name
 RULES_IMPORT = (
     *("__future__", "collections", "collections.abc", "typing"),  # for annotations and results
     *("functools", "inspect", "itertools", "math", "warnings", "numpy", "scipy"),
+    *("importlib", "pkgutil"),  # for all families on demand at once
     *(
         "tapegrad.broadcast",
         "tapegrad.dtypes",

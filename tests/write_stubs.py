@@ -25,6 +25,7 @@ from tapegrad.primitive import primitives
 from tapegrad.random import Generator
 from tapegrad.tape import Tape as ProcessTape
 
+operators.load_rest()
 tensor = sys.modules["tapegrad.tensor"]  # not the function of that name
 
 HERE = Path(tapegrad.__file__).parent

@@ -5,25 +5,27 @@ from __future__ import annotations
 from tapegrad import broadcast, inplace
 from tapegrad.rules import (
     batches,
-    classification,
     contraction,
     conversion,
-    convolution,
     diagonals,
-    embedding,
-    folding,
-    fourier,
     gathering,
     indexing,
     joining,
     linalg,
     pairs,
-    pooling,
     reductions,
     replacing,
-    resampling,
     shape,
     splitting,
+)
+from tapegrad.rules.ondemand import (
+    classification,
+    convolution,
+    embedding,
+    folding,
+    fourier,
+    pooling,
+    resampling,
 )
 
 __all__ = ["LINEAR"]

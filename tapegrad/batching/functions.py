@@ -11,12 +11,26 @@ from tapegrad import alike
 from tapegrad.batched import Batched, batched
 from tapegrad.batching.apply import align, filled, lower, raised
 from tapegrad.primitive import Primitive, wrap_axis
-from tapegrad.rules import classification, cumulative, extrema, replacing, sorting
-from tapegrad.rules import embedding as embeddings
-from tapegrad.rules import gathering as gatherings
-from tapegrad.rules import scattering as scatterings
+from tapegrad.rules import (
+    cumulative,
+    extrema,
+    replacing,
+    sorting,
+)
+from tapegrad.rules import (
+    gathering as gatherings,
+)
+from tapegrad.rules import (
+    scattering as scatterings,
+)
 from tapegrad.rules.arguments import sizes_of
-from tapegrad.rules.losses import reduction_of
+from tapegrad.rules.ondemand import (
+    classification,
+)
+from tapegrad.rules.ondemand import (
+    embedding as embeddings,
+)
+from tapegrad.rules.ondemand.losses import reduction_of
 from tapegrad.rules.shape import reshape
 
 __all__ = ["FUNCTIONS"]

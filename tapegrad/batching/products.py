@@ -10,8 +10,8 @@ from tapegrad.primitive import Primitive
 from tapegrad.rules.arithmetic import add_
 from tapegrad.rules.batches import layers, product
 from tapegrad.rules.contraction import LETTERS
-from tapegrad.rules.convolution import conv_, transposed_
 from tapegrad.rules.linalg import folded_, matmul_, mm_, mv_
+from tapegrad.rules.ondemand.convolution import conv_, transposed_
 
 
 def matmul(primitive: Primitive, size: int, values: Values, lifted: Lifted, params: Any) -> Any:

@@ -7,36 +7,28 @@ from typing import Any
 from tapegrad import assignment, broadcast, inplace
 from tapegrad.batching import indices, products, shapes
 from tapegrad.rules import (
-    attention,
-    classification,
+    batches as batches_,
+)
+from tapegrad.rules import (
     comparison,
     contraction,
     conversion,
-    convolution,
     cumulative,
     determinants,
     diagonals,
-    embedding,
     extrema,
     factorizations,
-    folding,
-    fourier,
     gathering,
     indexing,
     joining,
     linalg,
-    losses,
     lu,
     matrix_functions,
-    normalization,
     norms,
-    padding,
     pairs,
-    pooling,
     pseudoinverses,
     reductions,
     replacing,
-    resampling,
     selection,
     shape,
     softmax,
@@ -47,7 +39,19 @@ from tapegrad.rules import (
     statistics,
     triangular,
 )
-from tapegrad.rules import batches as batches_
+from tapegrad.rules.ondemand import (
+    attention,
+    classification,
+    convolution,
+    embedding,
+    folding,
+    fourier,
+    losses,
+    normalization,
+    padding,
+    pooling,
+    resampling,
+)
 
 _FAMILIES: dict[Any, tuple[Any, ...]] = {
     shapes.along: (

@@ -308,7 +308,7 @@ def kernel_of(primitive: Primitive, index: int) -> Callable[..., Any] | None:
     if rule is None or primitive.elementwise:
         return None
     package, _, module = (rule.rule.__module__ or "").rpartition(".")
-    if package != "tapegrad.rules":
+    if not f"{package}.".startswith("tapegrad.rules."):
         return None
     return KERNELS.get(f"{module}.{rule.rule.__name__}")
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from tapegrad.primitive import public
 from tapegrad.rules.diagonals import folded, unfold
-from tapegrad.rules.fourier import fft_, irfft_, resized, rfft_
 from tapegrad.rules.gathering import constant, index_select_
 from tapegrad.rules.joining import cat, stack
 
@@ -97,6 +96,8 @@ def stft(
     Raises:
         RuntimeError: sizes that don't fit, half the frequencies of complex signals.
     """
+    from tapegrad.rules.ondemand import fourier
+
     if align_to_window:
         raise NotImplementedError("stft(align_to_window=True) is not supported: pad the input")
     is_complex = input._spec.is_complex or (window is not None and window._spec.is_complex)
@@ -119,9 +120,9 @@ def stft(
     frames = frames if window is None else frames * window
     axis, norm = (frames._spec.ndim - 1,), "ortho" if normalized else "backward"
     if onesided:
-        spectra = rfft_(frames, axis, norm)
+        spectra = fourier.rfft_(frames, axis, norm)
     else:
-        spectra = fft_(frames.to(frames.dtype.to_complex()), axis, norm, False)
+        spectra = fourier.fft_(frames.to(frames.dtype.to_complex()), axis, norm, False)
     spectra = spectra.transpose(-1, -2)
     if return_complex is False:
         return stack([spectra.real, spectra.imag], -1)
@@ -148,6 +149,8 @@ def istft(
 
     Raises RuntimeError where the windows don't cover the signal, and for sizes that don't fit.
     """
+    from tapegrad.rules.ondemand import fourier
+
     if not input._spec.is_complex:
         raise RuntimeError(
             "istft requires a complex-valued input tensor matching the output from stft with "
@@ -173,9 +176,9 @@ def istft(
     spectra = input.transpose(-1, -2)
     axis, norm = (input._spec.ndim - 1,), "ortho" if normalized else "backward"
     if return_complex:
-        frames = fft_(spectra, axis, norm, True)
+        frames = fourier.fft_(spectra, axis, norm, True)
     else:  # half of the frequencies tell all of a real signal
-        frames = irfft_(spectra[..., : n_fft // 2 + 1], n_fft, axis, norm)
+        frames = fourier.irfft_(spectra[..., : n_fft // 2 + 1], n_fft, axis, norm)
     total = n_fft + hop * (frames_count - 1)
     frames = frames * window
     signal = folded(frames, (*input._spec.shape[:-2], total), axis[0] - 1, n_fft, hop)
@@ -197,5 +200,5 @@ def istft(
             UserWarning,
             stacklevel=2,
         )
-        signal = resized(signal, (*signal._spec.shape[:-1], end - start))
+        signal = fourier.resized(signal, (*signal._spec.shape[:-1], end - start))
     return signal

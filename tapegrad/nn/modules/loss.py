@@ -7,7 +7,7 @@ from typing import Any
 
 from tapegrad.nn.modules.applied import Applied
 from tapegrad.nn.modules.shapes import PairwiseDistance
-from tapegrad.rules.losses import reduction_of
+from tapegrad.rules.ondemand.losses import reduction_of
 from tapegrad.tensor import Tensor
 
 __all__ = [

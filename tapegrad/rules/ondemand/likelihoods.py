@@ -14,7 +14,7 @@ import numpy as np
 from tapegrad.primitive import public
 from tapegrad.rules.arithmetic import mul
 from tapegrad.rules.exponential import exp, log
-from tapegrad.rules.losses import NN, REDUCTIONS, reduce_, reduction_of
+from tapegrad.rules.ondemand.losses import NN, REDUCTIONS, reduce_, reduction_of
 from tapegrad.rules.selection import where
 
 LOG_2PI = math.log(2 * math.pi)

@@ -1,7 +1,7 @@
 """Average pooling, adaptive pooling and power-average pooling.
 
-An average over a box is one of averages along each axis (`tapegrad.rules.resampling`). The adaptive
-window of output i of m runs from ``floor(i n / m)`` to ``ceil((i + 1) n / m)``.
+An average over a box is one of averages along each axis (`tapegrad.rules.ondemand.resampling`).
+The adaptive window of output i of m runs from ``floor(i n / m)`` to ``ceil((i + 1) n / m)``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tapegrad.primitive import Primitive, public
 from tapegrad.rules.activations import relu
 from tapegrad.rules.arguments import refuse
 from tapegrad.rules.extrema import index_ as as_tensor
-from tapegrad.rules.pooling import (
+from tapegrad.rules.ondemand.pooling import (
     MAX_POOL,
     max_index,
     max_pool1d,
@@ -24,9 +24,9 @@ from tapegrad.rules.pooling import (
     max_pool3d,
     pool_geometry,
 )
+from tapegrad.rules.ondemand.resampling import ALL, AxisMap, resample_, resampling
+from tapegrad.rules.ondemand.windows import Sizes, per_dim, positions, symmetric
 from tapegrad.rules.reductions import mean
-from tapegrad.rules.resampling import ALL, AxisMap, resample_, resampling
-from tapegrad.rules.windows import Sizes, per_dim, positions, symmetric
 
 NN = "nn.functional"
 

@@ -17,7 +17,7 @@ from tapegrad.rules.contraction import einsum
 from tapegrad.rules.gathering import constant, masked_fill_
 from tapegrad.rules.indexing import ALL
 from tapegrad.rules.indexing import index_ as at
-from tapegrad.rules.interpolation import cubic_weight
+from tapegrad.rules.ondemand.interpolation import cubic_weight
 
 NN = ("", "nn.functional")
 

@@ -14,7 +14,7 @@ import numpy as np
 from tapegrad.fused import fused
 from tapegrad.primitive import Primitive, public, structural
 from tapegrad.rules.indexing import add_at
-from tapegrad.rules.windows import Padding, Sizes, per_dim, positions, symmetric
+from tapegrad.rules.ondemand.windows import Padding, Sizes, per_dim, positions, symmetric
 
 NN = "nn.functional"
 

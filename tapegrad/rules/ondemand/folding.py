@@ -11,8 +11,7 @@ from typing import Any
 
 from tapegrad.primitive import Primitive, public, structural, wrap_axis
 from tapegrad.rules.exponential import sigmoid
-from tapegrad.rules.splitting import chunk
-from tapegrad.rules.windows import (
+from tapegrad.rules.ondemand.windows import (
     overlap_added,
     padded,
     per_dim,
@@ -20,6 +19,7 @@ from tapegrad.rules.windows import (
     window_count,
     windows,
 )
+from tapegrad.rules.splitting import chunk
 
 NN = "nn.functional"
 

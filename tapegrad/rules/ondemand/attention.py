@@ -11,11 +11,11 @@ import numpy as np
 
 from tapegrad.fused import fused
 from tapegrad.primitive import public, structural
-from tapegrad.rules.dropout import dropout
 from tapegrad.rules.gathering import unspread
 from tapegrad.rules.joining import cat
 from tapegrad.rules.linalg import linear, matmul
-from tapegrad.rules.padding import pad
+from tapegrad.rules.ondemand.dropout import dropout
+from tapegrad.rules.ondemand.padding import pad
 from tapegrad.rules.reductions import mean
 from tapegrad.rules.softmax import softmax, softmax_forward, softmax_x
 

@@ -17,8 +17,15 @@ import numpy as np
 from tapegrad.primitive import Primitive, public, structural
 from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.linalg import conjugate
-from tapegrad.rules.planes import channel_sums, window_products, windowed
-from tapegrad.rules.windows import overlap_added, padded, per_dim, symmetric, window_count, windows
+from tapegrad.rules.ondemand.planes import channel_sums, window_products, windowed
+from tapegrad.rules.ondemand.windows import (
+    overlap_added,
+    padded,
+    per_dim,
+    symmetric,
+    window_count,
+    windows,
+)
 
 NN = ("", "nn.functional")
 

@@ -17,7 +17,7 @@ from tapegrad.rules.activations import logsigmoid_, relu
 from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.arithmetic import clamp_min, minimum, mul
 from tapegrad.rules.exponential import sqrt
-from tapegrad.rules.losses import NN, reduce_, reduction_of
+from tapegrad.rules.ondemand.losses import NN, reduce_, reduction_of
 from tapegrad.rules.reductions import sum
 from tapegrad.rules.selection import where
 

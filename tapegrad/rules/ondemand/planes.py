@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from tapegrad.fused import fused
-from tapegrad.rules.windows import Padding, Sizes
+from tapegrad.rules.ondemand.windows import Padding, Sizes
 
 __all__ = ["Geometry", "channel_sums", "window_products", "windowed"]
 

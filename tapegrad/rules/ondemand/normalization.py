@@ -17,9 +17,9 @@ import numpy as np
 from tapegrad.broadcast import sum_to_shape
 from tapegrad.fused import fused
 from tapegrad.primitive import Primitive, public, structural
+from tapegrad.rules.ondemand.resampling import AxisMap, resample_
+from tapegrad.rules.ondemand.windows import positions
 from tapegrad.rules.reductions import mean, mean_, sum_
-from tapegrad.rules.resampling import AxisMap, resample_
-from tapegrad.rules.windows import positions
 
 NN = "nn.functional"
 

@@ -2,7 +2,7 @@
 
 A forward function computes all of a loss at once, and reduces it. Binary cross entropy of logits is
 ``(1 - y) z + log(1 + exp(-z))``, as in torch, with an exponential that doesn't overflow. What
-chooses among classes is in `tapegrad.rules.classification`.
+chooses among classes is in `tapegrad.rules.ondemand.classification`.
 """
 
 from __future__ import annotations

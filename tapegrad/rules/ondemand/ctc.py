@@ -14,7 +14,7 @@ import numpy as np
 from tapegrad.primitive import public, structural
 from tapegrad.rules.activations import NN
 from tapegrad.rules.arguments import dtype_name
-from tapegrad.rules.losses import reduce_, reduction_of
+from tapegrad.rules.ondemand.losses import reduce_, reduction_of
 from tapegrad.rules.selection import where
 
 IMPOSSIBLE = -np.inf

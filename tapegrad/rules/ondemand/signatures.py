@@ -10,8 +10,10 @@ from typing import Any
 
 from tapegrad.primitive import public
 from tapegrad.rules import (
-    averaging,
     contraction,
+)
+from tapegrad.rules.ondemand import (
+    averaging,
     convolution,
     ctc,
     embedding,

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from tapegrad.primitive import Primitive, public
-from tapegrad.rules.averaging import (
+from tapegrad.rules.ondemand.averaging import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
     adaptive_avg_pool3d,
 )
-from tapegrad.rules.resampling import ALL, AxisMap, resampling
+from tapegrad.rules.ondemand.resampling import ALL, AxisMap, resampling
 
 NN = "nn.functional"
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from tapegrad.primitive import Primitive, public, structural
-from tapegrad.rules.resampling import ALL, AxisMap, resample_, resampling
-from tapegrad.rules.windows import padded
+from tapegrad.rules.ondemand.resampling import ALL, AxisMap, resample_, resampling
+from tapegrad.rules.ondemand.windows import padded
 
 
 def pad_forward(x, padding, value):

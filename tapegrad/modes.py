@@ -100,6 +100,16 @@ def set_modes(grad: bool, inference: bool) -> None:
         _set_switch()
 
 
+def _change_modes(wanted: tuple[bool, bool]) -> None:
+    """Set the modes, unless they are the usual ones and were: within others' recording, say."""
+    if not (wanted == RECORDING == (modes.grad, modes.inference)):
+        set_modes(*wanted)
+
+
+#: The usual modes: with recording, without inference mode.
+RECORDING = (True, False)
+
+
 def _set_switch() -> None:
     switch.plain = not _other and not switch.watched
     only = next(iter(_other), None)
@@ -159,10 +169,10 @@ class _ModeContext:
     def __enter__(self) -> None:
         # A list: one object may be entered again within itself.
         self.__dict__.setdefault("_saved", []).append((modes.grad, modes.inference))
-        set_modes(*self._wanted())
+        _change_modes(self._wanted())
 
     def __exit__(self, *exception: object) -> None:
-        set_modes(*self._saved.pop())
+        _change_modes(self._saved.pop())
 
     def __call__(self, function: F) -> F:
         if inspect.isgeneratorfunction(function):

@@ -233,20 +233,22 @@ class Replay:
         owned = place in self.owned
         if owned:
             self.owned.discard(place)
-        if self.targets is not None or self.tape.notes:
+        targets, needed, notes = self.targets, self.needed, self.tape.notes
+        if place in notes or (targets is not None and place in targets):
             noted = self._noted(place, out_bar)
             owned = owned and noted is out_bar and place not in self.found
             out_bar = noted
+        if needed is not None and (place not in needed or targets is None or place in targets):
             sources = record[INPUTS : INPUTS + arity(record)]
-            if self.needed is not None and self.needed.isdisjoint(sources):
+            if needed.isdisjoint(sources):
                 # The way ends here: the record keeps what it saved.
                 for source in sources:
                     if source is not None and source > 0 and self.tape.record(source) is None:
                         raise self.gone(source)
                 return
-            if not LONG.isdisjoint(self.tape.notes.get(place, ())):
-                self.long_step(index, record, out_bar)
-                return
+        if place in notes and not LONG.isdisjoint(notes[place]):
+            self.long_step(index, record, out_bar)
+            return
         if record[-1] is RELEASED:
             raise RuntimeError(SECOND_TIME)
         primitive = primitives[record[CODE]]
@@ -262,7 +264,6 @@ class Replay:
                 self.long_step(index, record, out_bar)
                 return
         values = environment(primitive, record, n, out_bar, self.wrap)
-        needed = self.needed
         arrays = self.wrap is None
         given = 0  # places that were given out_bar itself
         for i in range(n):
@@ -310,7 +311,7 @@ class Replay:
             if fresh:
                 self.owned.add(place)
         elif self.wrap is not None:
-            adjoints[place] = np.add(before, share)
+            adjoints[place] = before + share
         elif place in self.owned and before.ndim:
             added(before, share, before)
         else:
@@ -403,10 +404,11 @@ def environment(
     saved = record[INPUTS + n : INPUTS + 2 * n]
     out = record[-1]
     if wrap is not None:
-        places = record[INPUTS : INPUTS + n]
         saved = tuple(
-            None if array is None else wrap(array, place)
-            for array, place in zip(saved, places, strict=True)
+            [
+                None if array is None else wrap(array, record[INPUTS + i])
+                for i, array in enumerate(saved)
+            ]
         )
         if primitive.elementwise and record[PARAMS] is not None:
             saved = tuple(_uncast(x, i) for x, i in zip(saved, record[PARAMS], strict=True))
@@ -444,12 +446,12 @@ def contribution(
     try:
         share = rule(values)
         if rule.partial:
-            share = np.multiply(values[0], np.conjugate(share) if spec.is_complex else share)
+            share = values[0] * (np.conjugate(share) if spec.is_complex else share)
     except (FloatingPointError, RuntimeWarning):
         with np.errstate(all="ignore"):
             share = rule(values)
             if rule.partial:
-                share = np.multiply(values[0], np.conjugate(share) if spec.is_complex else share)
+                share = values[0] * (np.conjugate(share) if spec.is_complex else share)
     if isinstance(share, np.generic):
         share = np.asarray(share)
     if primitive.elementwise:

@@ -73,7 +73,7 @@ def backward(
             raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
     outputs = _several(tensors)
     roots = _roots(outputs, grad_tensors, create_graph)
-    targets = None if inputs is None else _targets(inputs)
+    targets = None if inputs is None else frozenset(_places(inputs))
     retain = create_graph if retain_graph is None else retain_graph
     wrapping = wrap_saved if create_graph else None
     replay, found = run_walk(roots, retain, wrapping, targets, gives=inputs is None)
@@ -136,10 +136,11 @@ def grad(
         return grad_batched(outputs, inputs, grad_outputs, retain_graph, *options)
     roots = _roots(outputs, grad_outputs, create_graph)
     retain = create_graph if retain_graph is None else retain_graph
-    walk, found = run_walk(roots, retain, wrap_saved if create_graph else None, _targets(inputs))
+    places = _places(inputs)
+    wrapping = wrap_saved if create_graph else None
+    walk, found = run_walk(roots, retain, wrapping, frozenset(places))
     results: list[Tensor | None] = []
-    for i, tensor in enumerate(inputs):
-        place = _place(tensor) or 0
+    for i, place in enumerate(places):
         adjoint = found.get(place)
         if adjoint is not None:
             if not create_graph:
@@ -147,8 +148,9 @@ def grad(
                 adjoint = wrap(adjoint if owned else np.array(adjoint))
                 walk.owned.discard(place)  # if it is asked for twice, the second is a copy
             results.append(adjoint)
-        elif materialize_grads and isinstance(tensor, Tensor):
-            results.append(wrap(np.zeros(tensor._spec.shape, tensor._spec.dtype)))
+        elif materialize_grads and isinstance(inputs[i], Tensor):
+            spec = inputs[i]._spec
+            results.append(wrap(np.zeros(spec.shape, spec.dtype)))
         elif allow_unused:
             results.append(None)
         else:
@@ -216,14 +218,16 @@ def _place(value: Tensor | GradientEdge) -> int | None:
     return place_of(value) if isinstance(value, Tensor) else place_of_edge(value)
 
 
-def _targets(inputs: tuple[Any, ...]) -> frozenset[int]:
+def _places(inputs: tuple[Any, ...]) -> list[int]:
+    """The inputs' places. Raises RuntimeError for what doesn't require grad."""
     places = []
     for tensor in inputs:
-        place = _place(tensor)
+        simple = type(tensor) is Tensor and not tensor._spec.special
+        place = tensor._place if simple else _place(tensor)
         if place is None:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
         places.append(place)
-    return frozenset(places)
+    return places
 
 
 def _roots(

@@ -31,12 +31,12 @@ from tapegrad.modes import enable_grad, modes
 from tapegrad.primitive import Primitive, primitives
 from tapegrad.recording import quietly, wrap, wrap_saved
 from tapegrad.recording import record as append_record
-from tapegrad.replay import check_saved, contribution, environment
+from tapegrad.replay import check_saved, contribution, environment, native
 from tapegrad.rules.conversion import clone_
 from tapegrad.spec import specs
 from tapegrad.storage import clock
 from tapegrad.tape import CODE, INPUTS, PARAMS, PLACE, RELEASED, SPEC, Record, arity, tape, unshared
-from tapegrad.tensor import Tensor, from_array, place_of
+from tapegrad.tensor import Tensor, detached, from_array, place_of
 
 __all__ = ["Pushforward", "constant", "jvp", "linearized"]
 
@@ -134,10 +134,12 @@ class Pushforward:
                 f"forward mode takes floating and complex Tensors, not {primal.dtype}"
             )
         outer = self.recording and place_of(primal) is not None
-        source = primal if outer else from_array(array, requires_grad=True)
-        made = wrap(array)
-        with enable_grad():
-            place = append_record(clone_, (source,), (array,), None, made._spec, array)
+        source = primal
+        if not outer:
+            source = detached(primal, array)
+            source._place = tape.new_leaf(source)
+        made = detached(primal, array)
+        place = append_record(clone_, (source,), (array,), None, made._spec, array)
         assert place is not None
         made._place = place
         self._inputs.add(unshared(place))
@@ -181,49 +183,67 @@ class Pushforward:
 
     def advance(self, end: int | None = None) -> None:
         """Push the tangents along the records that are new, up to the serial ``end``."""
+        records = tape.records
         first = tape.after(self._done)
-        # A copy: recorded tangents append records of their own.
-        records = [r for r in tape.records[first:] if end is None or r[PLACE] < end]
+        # What recorded tangents append comes after it.
+        last = len(records) if end is None else tape.after(end)
         tape.begin_replay()
         try:
             if modes.grad:
-                for record in records:
-                    self._push(record)
+                self._push_along(first, last)
             else:
                 with enable_grad():  # for `_double_vjp`, which records
-                    for record in records:
-                        self._push(record)
+                    self._push_along(first, last)
         finally:
             tape.end_replay()
         self._done = tape.next_serial()
+
+    def _push_along(self, first: int, last: int) -> None:
+        if native.loaded and not tape.notes:
+            from tapegrad.kernels.push import push_natively
+
+            start = self._start if self.recording else 0
+            known = (self.dots, self._inputs, self._outer)
+            push_natively(first, last, *known, start, self._push, _linear_call)
+        else:
+            for index in range(first, last):
+                self._push(tape.records[index])
 
     def _push(self, record: Record) -> None:
         place = record[PLACE]
         if place in self._inputs:
             return
-        known = self.dots
+        known, recording, start = self.dots, self.recording, self._start
         pushed = outer = False
+        plain = True
         dots: list[Any] = []
         for source in record[INPUTS : INPUTS + arity(record)]:
             dot = None
             if source is not None:
-                outer = outer or (self.recording and self._is_outer(source))
+                if recording and not outer:
+                    outer = source in self._outer or (
+                        source < start if source > 0 else self._is_outer(source)
+                    )
                 dot = known.get(source)
-                pushed = pushed or dot is not None
+                if dot is not None:
+                    pushed = True
+                    plain = plain and type(dot) is np.ndarray
             dots.append(dot)
         if outer:
             self._outer.add(unshared(place))
         if not pushed:
             return
         wrapping: Wrapping = wrap_saved if outer else None
-        if not outer:
+        if not outer and not plain:
             for dot in dots:
                 if dot is not None and type(dot) is not np.ndarray:
                     if _is_recorded(dot):
                         wrapping = wrap_saved
                         break
                     wrapping = constant if _is_tensor(dot) else wrapping
-        dot = _out_dot(_usable(record), dots, wrapping)
+        if record[-1] is RELEASED or tape.notes or place < clock.latest:
+            record = _usable(record)
+        dot = _out_dot(record, dots, wrapping)
         if dot is not None:
             known[unshared(place)] = dot
 
@@ -263,10 +283,16 @@ def _out_dot(record: Record, dots: list[Any], wrapping: Wrapping) -> Any:
         return dots[0][record[PARAMS][0]]
     if primitive.joint is not None:
         return function_dot(record, dots, wrapping is not None)
+    same = wrapping is None and primitive.elementwise and record[PARAMS] is None
+    spec = specs[record[SPEC]] if same else None
     total: Any = None
     for i, dot in enumerate(dots):
         if dot is not None:
-            share = _share(record, i, _converted(dot, wrapping), wrapping)
+            if spec is not None and not spec.is_complex and dot.dtype is spec.dtype:
+                # The inputs are of one shape and dtype: the local derivative, and no more.
+                share = contribution(primitive, record, i, (dot, *record[INPUTS + len(dots) :]))
+            else:
+                share = _share(record, i, _converted(dot, wrapping), wrapping)
             total = share if total is None else _plus(total, share)
     return total
 
@@ -329,6 +355,21 @@ def _is_linear(primitive: Primitive, i: int) -> bool:
         )
         _linear[key] = found
     return found
+
+
+def _linear_call(code: int, i: int) -> tuple[Any, ...] | None:
+    """How machine code calls a primitive that is linear in input i; None: it can't.
+
+    See `tapegrad.kernels.push`.
+    """
+    primitive = primitives[code]
+    if i >= primitive.arity or not _is_linear(primitive, i):
+        return None
+    saved = primitive.saves[i]
+    if any(j != i and j not in saved for j in range(primitive.arity)):
+        return None  # zeros are to be made
+    given = [-1 if j == i else j for j in range(primitive.arity)]
+    return primitive.forward, len(primitive.params), *given
 
 
 def _applied(record: Record, i: int, x_dot: Any, wrapping: Wrapping) -> Any:

@@ -109,6 +109,8 @@ class Evaluation:
             place = place_of(tensor) if isinstance(tensor, Tensor) else None
             if place is not None and (place > self.start or place in self._own):
                 if depend is None:
+                    if self._outer and not self._own:
+                        return list(outputs)  # nothing here depends on anything else
                     depend = self._dependent() if self._outer else set()
                 if place not in depend:
                     out = _plain(out)

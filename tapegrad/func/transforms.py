@@ -186,30 +186,37 @@ class Linearization:
         has_aux: bool,
         tangents: list[Any] | None = None,
     ) -> None:
-        self._running = list(levels.running)
+        running = self._running = list(levels.running)
         self._push = Pushforward(modes.grad)
         leaves, self.spec, replaced = differentiated(primals, argnums)
         self.primals = leaves
         _check_tensors(leaves, "primals")
-        self._inputs = [self._push.input(merged(x, self._running)) for x in leaves]
+        self._inputs = [self._push.input(merged(x, running) if running else x) for x in leaves]
         if tangents is not None:
             self._seed(tangents)
         with enable_grad():
-            own = [separated(x, self._running) for x in self._inputs]
+            own = [separated(x, running) for x in self._inputs] if running else self._inputs
             result = func(*replaced(own))
         out, aux = with_aux(result, has_aux, JVP)
         outputs, self.out_spec = tree_flatten(out)
         check_outputs(outputs, JVP)
-        self._outputs = [merged(x, self._running) for x in outputs]
+        self._outputs = [merged(x, running) for x in outputs] if running else outputs
         self._end = tape.next_serial()
         # Without tangents: to know what depends on more than the inputs.
         self._push.advance(self._end)
         self.values = self._shown(outputs)
         self.out = tree_unflatten(self.values, self.out_spec)
-        aux_leaves, aux_spec = tree_flatten(aux)
-        self.aux = tree_unflatten(self._shown(aux_leaves), aux_spec)
+        self.aux: Any = None
+        if has_aux:
+            aux_leaves, aux_spec = tree_flatten(aux)
+            self.aux = tree_unflatten(self._shown(aux_leaves), aux_spec)
 
     def _shown(self, outputs: list[Any]) -> list[Any]:
+        if not self._running:
+            return [
+                self._push.value(x) if isinstance(x, Tensor) and is_placed(x) else x
+                for x in outputs
+            ]
         return [
             separated(self._push.value(merged(x, self._running)), self._running)
             if isinstance(x, Tensor) and is_placed(x)
@@ -218,8 +225,9 @@ class Linearization:
         ]
 
     def _seed(self, tangents: list[Any]) -> None:
-        dots = [merged(x_dot, self._running) for x_dot in tangents]
-        self._push.seed(tuple(self._inputs), tuple(dots))
+        if self._running:
+            tangents = [merged(x_dot, self._running) for x_dot in tangents]
+        self._push.seed(tuple(self._inputs), tuple(tangents))
 
     def push(self, tangents: list[Any]) -> list[Any]:
         """The tangents of the outputs, for those of the inputs."""
@@ -229,7 +237,8 @@ class Linearization:
 
     def tangents(self) -> list[Any]:
         """The tangents of the outputs that were pushed last."""
-        return [separated(self._push.tangent(output), self._running) for output in self._outputs]
+        tangents = list(map(self._push.tangent, self._outputs))
+        return [separated(t, self._running) for t in tangents] if self._running else tangents
 
     def independent(self) -> bool:
         """Whether an output doesn't depend on the inputs."""

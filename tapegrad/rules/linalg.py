@@ -104,7 +104,7 @@ def vdot_forward(x, y):
 
 
 def vector_matrix_x(out_bar, y):
-    return np.dot(y, out_bar)
+    return y @ out_bar
 
 
 def vector_matrix_y(out_bar, x):

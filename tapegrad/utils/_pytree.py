@@ -103,6 +103,8 @@ def _items(tree: Any, kind: Any) -> tuple[list[Any], Any]:
 
 def tree_flatten(tree: Any) -> tuple[list[Any], TreeSpec]:
     """The leaves, from left to right, and the structure."""
+    if type(tree) is tuple and all([hasattr(item, "_spec") for item in tree]):
+        return list(tree), flat_tuple(len(tree))
     leaves: list[Any] = []
     return leaves, _flatten(tree, leaves)
 

@@ -19,20 +19,21 @@ from tapegrad.modes import (
 if TYPE_CHECKING:
     from tapegrad.autograd import function
     from tapegrad.autograd.function import Function
+    from tapegrad.autograd.variable import Variable
 
 __all__ = [
-    "Function", "backward", "detect_anomaly", "enable_grad", "function", "grad",
+    "Function", "Variable", "backward", "detect_anomaly", "enable_grad", "function", "grad",
     "gradcheck", "gradgradcheck", "graph", "inference_mode", "no_grad", "set_detect_anomaly",
     "set_grad_enabled", "set_multithreading_enabled",
 ]  # fmt: skip
 
-_LATE = {"forward_ad", "function", "functional", "profiler"}
+_LATE = {"forward_ad", "function", "functional", "grad_mode", "profiler", "variable"}
 
 
 def __getattr__(name: str) -> _Any:
     # What is rarely used is imported when somebody asks for it.
-    if name == "Function":
-        return _import_module(f"{__name__}.function").Function
+    if name in ("Function", "Variable"):
+        return getattr(_import_module(f"{__name__}.{name.lower()}"), name)
     if name in _LATE:
         return _import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,6 +20,7 @@ __all__ = ["GradientEdge", "Node", "allow_mutation_on_saved_tensors"]
 __all__ += ["disable_saved_tensors_hooks", "get_gradient_edge", "increment_version"]
 __all__ += ["register_multi_grad_hook", "save_on_cpu", "saved_tensors_hooks"]
 
+allow_mutation_on_saved_tensors = _saved.allow_mutation_on_saved_tensors
 disable_saved_tensors_hooks = _saved.disable_saved_tensors_hooks
 register_multi_grad_hook = _hooks.register_multi_grad_hook
 save_on_cpu = _saved.save_on_cpu
@@ -82,15 +83,40 @@ class Node:
     def _leaf(self) -> Any:
         return self._tensor if self._place < 0 else None
 
+    def __call__(self, *grad_outputs: Any) -> Any:
+        """The gradients of the inputs, for those of the outputs; without hooks.
+
+        A Tensor, or a tuple of as many as there are inputs (None for those that need none). It is
+        recorded where this thread records. An ``AccumulateGrad`` node accumulates.
+        """
+        from tapegrad.autograd.calling import call_node
+
+        return call_node(self, grad_outputs)
+
+    @property
+    def requires_grad(self) -> bool:
+        """True."""
+        return True
+
+    def _sequence_nr(self) -> int:
+        """Later operations have greater numbers."""
+        return abs(self._place)
+
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_saved_") and self._place > 0 and self._record is not None:
-            return saved_value(self, self._record, name.removeprefix("_saved_"))
+        if name.startswith(("_saved_", "_raw_saved_")) and self._place > 0:
+            record = self._record
+            if record is not None:
+                if name.startswith("_saved_"):
+                    return saved_value(self, record, name.removeprefix("_saved_"))
+                return raw_saved_value(self, record, name.removeprefix("_raw_saved_"))
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __dir__(self) -> list[str]:
         names = list(super().__dir__())
         if self._place > 0 and self._record is not None:
-            names += ["_saved_" + field for field in _fields(self._record)]
+            fields = _fields(self._record)
+            names += ["_saved_" + field for field in fields]
+            names += ["_raw_saved_" + f for f, (part, _) in fields.items() if part != "params"]
         return names
 
     def __eq__(self, other: object) -> bool:
@@ -234,6 +260,39 @@ def saved_value(owner: Node, record: Record, name: str) -> Any:
     return wrap_saved(saved[i], places[i])
 
 
+class RawSaved:
+    """A saved value, to register hooks for it: ``grad_fn._raw_saved_self``."""
+
+    __slots__ = ("_index", "_name", "_node")
+
+    def __init__(self, node: Node, name: str, index: int) -> None:
+        self._node, self._name, self._index = node, name, index
+
+    def register_hooks(self, pack_hook: Any, unpack_hook: Any) -> None:
+        """Keep the value in another form from now on; see `saved_tensors_hooks`.
+
+        Raises RuntimeError if it has hooks already or was freed, TypeError for what can't be
+        called.
+        """
+        if not (callable(pack_hook) and callable(unpack_hook)):
+            raise TypeError("register_hooks(): the hooks must be callable")
+        _saved.pack_saved(self._node._place, self._index, pack_hook, unpack_hook)
+
+    def unpack(self) -> Any:
+        """The value."""
+        return getattr(self._node, f"_saved_{self._name}")
+
+
+def raw_saved_value(owner: Node, record: Record, name: str) -> RawSaved | tuple[RawSaved, ...]:
+    """What stands for what a record saved under a name; a tuple for several values."""
+    part, i = _fields(record).get(name, ("params", 0))
+    if part == "params":
+        raise AttributeError(f"{owner.name()!r} object has no attribute '_raw_saved_{name}'")
+    if part == "inputs":
+        return tuple([RawSaved(owner, name, k) for k in range(arity(record))])
+    return RawSaved(owner, name, i)
+
+
 # -- edges and versions ----------------------------------------------------------------------------
 
 
@@ -295,11 +354,3 @@ def increment_version(tensor: Tensor | Iterable[Tensor]) -> None:
     for each in (tensor,) if isinstance(tensor, Tensor) else tensor:
         array: np.ndarray = each._array
         stamp(array, tape.next_serial())
-
-
-def allow_mutation_on_saved_tensors() -> Any:
-    """Not supported: raises NotImplementedError."""
-    raise NotImplementedError(
-        "allow_mutation_on_saved_tensors() is not supported: clone() a saved Tensor before "
-        "changing it in place"
-    )

@@ -12,7 +12,7 @@ import functools
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -20,11 +20,11 @@ from tapegrad.modes import no_grad, unwatch, watch
 from tapegrad.recording import wrap
 from tapegrad.replay import SECOND_TIME
 from tapegrad.storage import version
-from tapegrad.tape import INPUTS, PLACE, Record, arity, tape, unshared
+from tapegrad.tape import INPUTS, PLACE, RELEASED, Record, arity, tape, unshared
 from tapegrad.tensor import Tensor, place_of
 
-__all__ = ["Packed", "SavedTensor", "disable_saved_tensors_hooks", "save_on_cpu"]
-__all__ += ["saved_tensors_hooks", "unpacked"]
+__all__ = ["Packed", "SavedTensor", "allow_mutation_on_saved_tensors"]
+__all__ += ["disable_saved_tensors_hooks", "save_on_cpu", "saved_tensors_hooks", "unpacked"]
 
 Hook = Callable[[Any], Any]
 
@@ -35,6 +35,7 @@ class _Local(threading.local):
     def __init__(self) -> None:
         self.hooks: list[tuple[Hook, Hook]] = []
         self.disabled: str | None = None
+        self.mutation = False  # within allow_mutation_on_saved_tensors
 
 
 _local = _Local()
@@ -91,6 +92,37 @@ def _pack_record(record: Record) -> Record:
     if any(value is not None for value in saved):
         tape.notes.setdefault(unshared(record[PLACE]), {})["packed"] = True
     return record[:first] + saved
+
+
+def pack_saved(place: int, index: int, pack: Hook, unpack: Hook) -> None:
+    """Pack one of the values that the record at a place has saved.
+
+    Raises RuntimeError if that was freed, or is packed already.
+    """
+    tape.begin_replay()
+    try:
+        at = tape.index(place)
+        record = None if at is None else tape.records[at]
+        if at is None or record is None or record[-1] is RELEASED:
+            raise RuntimeError(
+                "Calling register_hooks on a saved tensor after it has been freed. Saved "
+                "intermediate values of the graph are freed when you call .backward() or "
+                "autograd.grad(). Specify retain_graph=True if you need to backward through the "
+                "graph a second time or if you need to access saved variables after calling "
+                "backward."
+            )
+        position = INPUTS + arity(record) + index
+        if type(record[position]) is Packed:
+            raise RuntimeError(
+                "Calling register_hooks on a saved tensor whose hooks have already been set. Hint: "
+                "only one pair of hooks is allowed at a time."
+            )
+        source = record[INPUTS + index] if index < arity(record) else None
+        packed = Packed(input_tensor(record[position], source), pack, unpack)
+        tape.notes.setdefault(unshared(place), {})["packed"] = True
+        tape.records[at] = (*record[:position], packed, *record[position + 1 :])
+    finally:
+        tape.end_replay()
 
 
 def input_tensor(array: np.ndarray, place: int | None) -> Tensor:
@@ -205,6 +237,70 @@ class save_on_cpu(saved_tensors_hooks):
             return tensor
 
         super().__init__(keep, keep)
+
+
+class allow_mutation_on_saved_tensors(saved_tensors_hooks):
+    """Let what operations in this context have saved be changed in place.
+
+    Backward, which must run in the context too, finds what was saved: a copy. ``clear()`` frees
+    the copies, as the end of the context does.
+
+    Raises RuntimeError where such contexts are nested, and AssertionError where backward runs
+    outside.
+
+    >>> import tapegrad
+    >>> with tapegrad.autograd.graph.allow_mutation_on_saved_tensors():
+    ...     a = tapegrad.ones(2, requires_grad=True)
+    ...     b = a.clone()
+    ...     out = (b ** 2).sum()
+    ...     _ = b.sin_()
+    ...     out.backward()
+    >>> a.grad
+    tensor([2., 2.])
+    """
+
+    def __init__(self) -> None:
+        self._copies: weakref.WeakSet[_Copy] = weakref.WeakSet()
+        super().__init__(self._copy, self._load)
+
+    def __enter__(self) -> Self:  # type: ignore[override]
+        if _local.mutation:
+            raise RuntimeError("allow_mutation_on_saved_tensors contexts cannot be nested")
+        super().__enter__()
+        _local.mutation = True
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        super().__exit__(*exception)
+        _local.mutation = False
+        self.clear()
+
+    def clear(self) -> None:
+        """Free what was saved."""
+        for copy in self._copies:
+            copy.tensor = None
+
+    def _copy(self, tensor: Tensor) -> _Copy:
+        copy = _Copy(wrap(tensor._array.copy()))
+        self._copies.add(copy)
+        return copy
+
+    def _load(self, copy: _Copy) -> Tensor:
+        if not _local.mutation or copy.tensor is None:
+            raise AssertionError(
+                "Trying to backward outside of the 'allow_mutation_on_saved_tensors' context"
+                "in which the graph was originally recorded."
+            )
+        return copy.tensor
+
+
+class _Copy:
+    """A saved value's copy, as long as its record or its context lasts."""
+
+    __slots__ = ("__weakref__", "tensor")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor: Tensor | None = tensor
 
 
 class disable_saved_tensors_hooks:

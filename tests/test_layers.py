@@ -27,7 +27,7 @@ LAYERS = (
     ("kernels", "replay"),
     (
         *("tensor", "batched", "fromdata", "operands", "recording", "shortpaths"),
-        *("autograd.graph", "autograd.hooks", "autograd.saved"),
+        *("autograd.calling", "autograd.graph", "autograd.hooks", "autograd.saved"),
     ),
     ("rules",),
     ("autograd", "inplace"),

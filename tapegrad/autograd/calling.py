@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from tapegrad.autograd.engine import backward
 from tapegrad.autograd.graph import Node
 from tapegrad.autograd.saved import released, unpacked
 from tapegrad.primitive import primitives
@@ -31,7 +30,7 @@ def call_node(node: Node, bars: tuple[Any, ...]) -> Any:
     if node._place < 0:
         _check_count(bars, 1)
         if bars[0] is not None:
-            backward(node.variable, bars[0])
+            node.variable.backward(bars[0])
         return None
     record = tape.record(node._place)
     if record is None or record[-1] is RELEASED:

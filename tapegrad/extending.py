@@ -425,6 +425,11 @@ def _structural_forward(user: UserPrimitive, count: int) -> Function:
     def forward(*args: Any) -> Any:
         result = function(*args)
         if user.outputs == 1:
+            if isinstance(result, tuple):
+                raise RuntimeError(
+                    f"{user.name} returned a tuple of {len(result)}: a primitive of several "
+                    f"outputs is declared by primitive(outputs={len(result)})"
+                )
             return _own(result, args[:count])
         if not isinstance(result, tuple) or len(result) != user.outputs:
             raise RuntimeError(f"{user.name} must return a tuple of {user.outputs} arrays")

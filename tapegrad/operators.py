@@ -277,7 +277,10 @@ def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: 
         function = functions[_REDUCTIONS[ufunc]]
         return function(inputs[0], dim=kwargs.get("axis", 0), keepdim=kwargs.get("keepdims", False))
     if ufunc in _numpy and method == "__call__" and not kwargs:
-        return _numpy[ufunc](*inputs)  # with the checks of a public function, such as matmul's
+        # With the checks of a public function, such as matmul's, which takes no numbers.
+        if self._spec.dtype.kind == "f":
+            inputs = tuple(self.new_tensor(x) if type(x) in (int, float) else x for x in inputs)
+        return _numpy[ufunc](*inputs)
     primitive = _ufuncs.get(ufunc)
     if primitive is None or method != "__call__" or kwargs:
         how = f".{method}" if method != "__call__" else ""

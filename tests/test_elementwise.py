@@ -399,3 +399,9 @@ def test_rounding():
     assert x.round(decimals=1).tolist() == pytest.approx([0.5, 1.5, -2.6, 14])
     assert x.round(decimals=-1).tolist() == [0, 0, 0, 10]
     assert tg.frac(x).tolist() == pytest.approx([0.5, 0.5, -0.567, 0], abs=1e-6)
+
+
+def test_numpys_functions_take_numbers_where_ours_take_tensors():
+    x = T([-1.0, 0.0, 2.0])
+    assert np.heaviside(x, 0.5).tolist() == [0, 0.5, 1]
+    assert np.heaviside(x, 0).tolist() == [0, 0, 1]

@@ -333,3 +333,9 @@ def test_defined_without_a_source_file():
         [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True
     ).stdout
     assert output.strip() == "True"
+
+
+def test_a_tuple_from_a_primitive_of_one_output():
+    two = tg.primitive(lambda x: (x, x * 2), name="two").defvjp(lambda out_bar: out_bar)
+    with pytest.raises(RuntimeError, match=r"a tuple of 2.*primitive\(outputs=2\)"):
+        two(tg.ones(2))

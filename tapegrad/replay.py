@@ -55,6 +55,8 @@ class _Native:
     def __init__(self) -> None:
         #: Goes on with a replay at a record, once it is loaded.
         self.walk: Callable[[Replay, int], None] | None = None
+        #: Runs one without a replay, see `tapegrad.kernels.run.walk_alone`.
+        self.alone: Callable[[int, np.ndarray, bool], Any] | None = None
         #: Finds the places on the way to the targets, see `tapegrad.kernels.way`.
         self.way: Callable[[list[Record], int, int, set[int], set[int]], None] | None = None
         #: Called once it is loaded: what else becomes machine code then.
@@ -84,11 +86,11 @@ def load_native() -> bool:
         native.loaded = False
         if os.environ.get("NUMBA_DISABLE_JIT", "0") == "0":
             from tapegrad.kernels.compiled import available
-            from tapegrad.kernels.run import walk_natively
+            from tapegrad.kernels.run import walk_alone, walk_natively
 
             native.loaded = available()
             if native.loaded:
-                native.walk = walk_natively
+                native.walk, native.alone = walk_natively, walk_alone
                 library.find = _find_fused
                 library.forward = _find_forward
                 for function in native.when_loaded:
@@ -117,6 +119,7 @@ class Replay:
         "__weakref__",
         "_roots",
         "adjoints",
+        "begun",
         "found",
         "gives",
         "hook",
@@ -160,6 +163,8 @@ class Replay:
         #: The places whose adjoint array nobody else holds: it may be added to in place.
         self.owned: set[int] = set()
         self.start = -1
+        #: A native walk that has begun with this replay's root, to go on with.
+        self.begun: Any = None
         self.needed: set[int] | None = None
         self._roots = list(roots)
 

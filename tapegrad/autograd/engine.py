@@ -17,10 +17,10 @@ from tapegrad.autograd.hooks import (
     run_hooks,
     run_leaf_hooks,
 )
-from tapegrad.autograd.walk import Walk, make_walk
+from tapegrad.autograd.walk import Walk, make_walk, observers
 from tapegrad.modes import modes, set_grad_enabled, set_modes, switch
 from tapegrad.recording import wrap, wrap_saved
-from tapegrad.replay import check_share
+from tapegrad.replay import check_share, native
 from tapegrad.spec import spec_for, specs
 from tapegrad.storage import stamp
 from tapegrad.tape import SPEC, tape
@@ -55,6 +55,15 @@ def backward(
         RuntimeError: a Tensor does not require grad, an adjoint is missing or has another shape,
             saved values have been freed by an earlier call, or changed in place since.
     """
+    if (
+        native.alone is not None
+        and switch.plain
+        and type(tensors) is Tensor
+        and not (create_graph or tape.notes or observers)
+        and grad_tensors is grad_variables is inputs is None
+        and _backward_of_number(tensors, bool(retain_graph))
+    ):
+        return
     if grad_variables is not None:
         warnings.warn(
             "`grad_variables` is deprecated. Use `grad_tensors` instead.",
@@ -89,6 +98,37 @@ def backward(
                 tensor = tensor.node.variable
             if adjoint is not None:
                 _accumulate(tensor, adjoint, False, create_graph)
+
+
+def _backward_of_number(loss: Tensor, retain: bool) -> bool:
+    """`backward` of the usual loss, by machine code as far as it goes; False: of another Tensor."""
+    spec, place = loss._spec, loss._place
+    if spec.ndim or not spec.plain or place is None or place < 0:
+        return False
+    one = spec.constants.get(1.0)
+    if one is None:
+        one = spec.constant(1.0)
+    tape.begin_replay()
+    try:
+        index = tape.index(place)
+        if index is None:
+            return False  # for the error
+        assert native.alone is not None
+        begun = native.alone(index, one, retain)
+        if begun is not None:
+            replay, _ = run_walk([(place, one)], retain, None, None, gives=True, begun=begun)
+            _give(replay)
+    finally:
+        tape.end_replay()
+    return True
+
+
+def _give(replay: Walk) -> None:
+    """Accumulate the adjoints of leaves that have no gradient from machine code."""
+    for place, adjoint in replay.leaves.items():
+        leaf = tape.leaf(place)
+        if leaf is not None:
+            _accumulate(leaf, adjoint, place in replay.owned, False)
 
 
 def grad(
@@ -168,10 +208,12 @@ def run_walk(
     targets: frozenset[int] | None,
     gives: bool = False,
     in_python: bool = False,
+    begun: Any = None,
 ) -> tuple[Walk, dict[int, Any]]:
     """The replay, once it has run, and the adjoints of the targets.
 
     ``wrapping`` makes Tensors of what records saved; `wrap_saved` has the computation recorded.
+    ``begun`` is a native walk from the one root, to go on with.
     """
     replay = make_walk(
         tape,
@@ -183,6 +225,7 @@ def run_walk(
         gives=gives and not tape.notes,
         in_python=in_python,
     )
+    replay.begun = begun
     recording = modes.grad
     _set_recording(wrapping is wrap_saved)
     local.walks.append(replay)

@@ -36,17 +36,37 @@ _idle: list[_NativeWalk] = []
 
 def walk_natively(replay: Replay, index: int) -> None:
     """Go on with a replay at the record ``index``."""
-    try:
-        walk = _idle.pop()
-    except IndexError:
-        walk = _NativeWalk()
+    walk = replay.begun or _idle_walk()
     try:
         walk.start(replay, index)
         walk.go()
     finally:
         walk.end(index)
-        if len(_idle) < KEPT and walk.table.size <= MOST_ROOM:
-            _idle.append(walk)
+
+
+def walk_alone(index: int, adjoint: np.ndarray, retain: bool) -> _NativeWalk | None:
+    """Run a replay of one root, a plain number, that gives leaves their gradients.
+
+    Returns None if machine code could do all of it; else the walk as far as it went, with which a
+    replay goes on (``Replay.begun``).
+    """
+    walk = _idle_walk()
+    try:
+        done = walk.run_alone(index, adjoint, retain)
+    except BaseException:
+        walk.end(index)
+        raise
+    if not done:
+        return walk
+    walk.end(index)
+    return None
+
+
+def _idle_walk() -> _NativeWalk:
+    try:
+        return _idle.pop()
+    except IndexError:
+        return _NativeWalk()
 
 
 class _NativeWalk:
@@ -56,14 +76,16 @@ class _NativeWalk:
     in the replay's dictionary, where Python keeps it; then the table says IN_PYTHON.
     """
 
-    replay: Replay
+    replay: Any  # a Replay, while there is one
 
     def __init__(self) -> None:
         self.table = np.zeros(ROOM, np.int64)
         self.leaf_table = np.zeros(leaves.COLUMNS * 64, np.int64)
         self.buffers: dict[int, np.ndarray] = {}  # of leaves whose arrays Python made
         self.stops = np.zeros(1, np.int64)
-        self._stopping = self._attached = False
+        self._stopping = self._attached = self._began = False
+        self._alone = False  # the fields are those of `run_alone`
+        self._tables: Any = None
         self.fields = np.zeros(loop.FIELDS, np.int64)
         self.address = self.fields.ctypes.data
         # Its items are read and set faster than an array's.
@@ -76,17 +98,50 @@ class _NativeWalk:
         state[loop.TOOLS] = compiled().tools.ctypes.data
         self._set_leaf_table()
 
+    def run_alone(self, index: int, adjoint: np.ndarray, retain: bool) -> bool:
+        """See `walk_alone`: whether it is done."""
+        state = self.state
+        if not self._alone:
+            if self._stopping:
+                self._no_stops()
+            state[loop.STOP] = 0
+            state[loop.SHARED] = compiled().shared
+            state[loop.GIVES] = True
+            state[loop.NEEDED] = state[loop.TARGETS] = 0
+            self._alone = True
+        self._make_room(index)
+        state[loop.INDEX] = index
+        state[loop.RETAIN] = retain
+        state[loop.ROOT] = id(adjoint)
+        state[loop.PENDING] = 1  # until the loop has taken it over
+        reason = self._call(compiled())
+        self._began = True
+        return reason == loop.DONE and not state[loop.PENDING] and not state[loop.LEAF_COUNT]
+
+    def _make_room(self, index: int) -> None:
+        if index >= self.table.size:
+            self.table = np.zeros(index + index // 2, np.int64)
+            self.state[loop.ADJOINTS] = self.table.ctypes.data
+
+    def _no_stops(self) -> None:
+        self._stopping = False
+        self.stops = np.zeros(1, np.int64)
+        self.state[loop.STOPS] = self.stops.ctypes.data
+
     def start(self, replay: Replay, index: int) -> None:
         """Take a replay over at the record ``index``, with the adjoints that it has so far."""
         self.replay = replay
         state = self.state
-        if index >= self.table.size:
-            self.table = np.zeros(index + index // 2, np.int64)
-            state[loop.ADJOINTS] = self.table.ctypes.data
+        self.noted = -1  # how many places had notes when the stops were set
+        if self._began:
+            state[loop.HANDED] = id(replay.leaves)
+            state[loop.OWNED] = id(replay.owned)
+            return
+        self._alone = False
+        self._make_room(index)
         state[loop.INDEX] = index
         state[loop.RETAIN] = replay.retain
         state[loop.STOP] = 0
-        self.noted = -1  # how many places had notes when the stops were set
         state[loop.SHARED] = 0 if replay.leaves else compiled().shared
         state[loop.GIVES] = replay.gives
         state[loop.HANDED] = id(replay.leaves)
@@ -121,8 +176,8 @@ class _NativeWalk:
         """Let the replay's steps in Python reach the loop's adjoints."""
         replay = self.replay
         self._attached = True
-        replay.add = self.add  # type: ignore[method-assign]
-        replay.mark = self._mark  # type: ignore[method-assign,assignment]
+        replay.add = self.add
+        replay.mark = self._mark
 
     def _set_stops(self) -> None:
         replay = self.replay
@@ -146,10 +201,7 @@ class _NativeWalk:
         replay, state = self.replay, self.state
         records = replay.tape.records
         while True:
-            state[loop.SPECS], state[loop.KERNELS], state[loop.STRUCTURAL] = code.refresh().at
-            state[loop.BUDGET] = loop.BUDGET_ELEMENTS
-            state[loop.LATEST] = clock.latest
-            reason = code.loop(self.address)
+            reason = self._call(code)
             if reason == loop.DONE:
                 break
             if replay.adjoints and not self._attached:
@@ -169,6 +221,18 @@ class _NativeWalk:
         if state[loop.LEAF_COUNT]:
             self._collect_leaves()
 
+    def _call(self, code: Any) -> int:
+        """Call the loop; why it stopped."""
+        state = self.state
+        tables = code.refresh()
+        if tables is not self._tables:
+            self._tables = tables
+            state[loop.SPECS], state[loop.KERNELS], state[loop.STRUCTURAL] = tables.at
+        state[loop.BUDGET] = loop.BUDGET_ELEMENTS
+        state[loop.LATEST] = clock.latest
+        reason: int = code.loop(self.address)
+        return reason
+
     def _step(self, index: int, records: list[Record]) -> None:
         """Let Python run a record."""
         if not self._attached:
@@ -182,7 +246,11 @@ class _NativeWalk:
             self._set_stops()
 
     def end(self, index: int) -> None:
-        """Give the replay back its own ways; after an exception free what is left."""
+        """Give the replay back its own ways; after an exception free what is left.
+
+        Then the walk is kept for others.
+        """
+        self._began = False
         if self._attached:
             self._attached = False
             for name in ("add", "mark"):  # the instance's: the class has its own
@@ -201,8 +269,10 @@ class _NativeWalk:
                     _decref(address)
             rows[:] = 0
             state[loop.LEAF_COUNT] = 0
-        self.buffers = {}
-        del self.replay
+            self.buffers = {}
+        self.replay = None
+        if len(_idle) < KEPT and self.table.size <= MOST_ROOM:
+            _idle.append(self)
 
     # -- leaves ------------------------------------------------------------------------------------
 

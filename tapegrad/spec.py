@@ -140,8 +140,9 @@ def _new(key: tuple[tuple[int, ...], Any]) -> Spec:
     with _lock:
         spec = spec_table.get(key)
         if spec is None:
-            spec = Spec(key[0], key[1])
-            spec.as_special = Spec(key[0], key[1], special=True)
+            shape = tuple(map(int, key[0]))  # NumPy's ints are equal; machine code reads Python's
+            spec = Spec(shape, key[1])
+            spec.as_special = Spec(shape, key[1], special=True)
             spec.as_special.detached = spec
             spec_table[key] = spec
         return spec

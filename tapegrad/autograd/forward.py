@@ -199,7 +199,7 @@ class Pushforward:
         self._done = tape.next_serial()
 
     def _push_along(self, first: int, last: int) -> None:
-        if native.loaded and not tape.notes:
+        if native.loaded and not any("packed" in noted for noted in list(tape.notes.values())):
             from tapegrad.kernels.push import push_natively
 
             start = self._start if self.recording else 0

@@ -62,6 +62,7 @@ from tapegrad.kernels.native import (
     load64,
     new_object,
     next_of,
+    own_int,
     pointer_to,
     store64,
     tuple_get,
@@ -122,7 +123,7 @@ def _apply(fields: int, self: int, args: int, count: int, names: int) -> int:
             store64(specs + 8 * i, spec)
             if load64(x + shared[PLACE_SLOT]) != none:
                 mask |= one << i
-            nbytes += as_int(load64(spec + shared[NBYTES_SLOT]))
+            nbytes += own_int(load64(spec + shared[NBYTES_SLOT]))
     if not ready:
         return call_object(op[FALLBACK], args, count, names)
 
@@ -177,10 +178,10 @@ def _apply(fields: int, self: int, args: int, count: int, names: int) -> int:
         plan = _plan(shared, primitive, mask, stack)
         done = plan != 0
         if done and plan != none:
-            nbytes += as_int(load64(spec + shared[NBYTES_SLOT]))
+            nbytes += own_int(load64(spec + shared[NBYTES_SLOT]))
             done = _record(shared, primitive, plan, arrays, places, specs, out, stack)
             if done:
-                serial = as_int(load64(out + shared[PLACE_SLOT]))
+                serial = own_int(load64(out + shared[PLACE_SLOT]))
                 done = sweep_if_due(shared, serial, nbytes)
         decref(plan)
     decref(arrays)

@@ -50,7 +50,6 @@ from tapegrad.kernels.native import (
     NDIM,
     TYPE,
     as_float,
-    as_int,
     call_new_array,
     call_object,
     call_ufunc_loop,
@@ -66,6 +65,7 @@ from tapegrad.kernels.native import (
     load64,
     new_object,
     next_of,
+    own_int,
     pointer_to,
     store64,
     tuple_new,
@@ -196,7 +196,7 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
     ndim = types.int64(0)
     if ready:
         ndim = load32(largest + NDIM)
-        n = as_int(load64(spec + shared[NBYTES_SLOT])) // itemsize
+        n = own_int(load64(spec + shared[NBYTES_SLOT])) // itemsize
         rows = split_rows(x_array, x_form, rows)
         if y_array != 0:
             rows = split_rows(y_array, y_form, rows)
@@ -309,7 +309,7 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
     # Numbers and arrays: nothing that the collector has to follow.
     untrack(record)
     appended = list_append(shared[RECORDS], record)
-    number_of = as_int(serial)
+    number_of = own_int(serial)
     decref(record)
     decref(x_array)
     decref(y_array)

@@ -38,7 +38,6 @@ from tapegrad.kernels.native import (
     FLAGS,
     NDIM,
     allocate,
-    as_int,
     call,
     call_structural,
     compile_native,
@@ -47,6 +46,7 @@ from tapegrad.kernels.native import (
     list_get,
     load32,
     load64,
+    own_int,
     pointer_to,
     release,
     set_contains,
@@ -129,7 +129,7 @@ def _loop(state_address: int) -> int:
     target_0 = target_1 = target_2 = types.int64(-1)
     size_0 = size_1 = size_2 = types.int64(0)
     if state[ROOT] != 0:
-        spec = as_int(tuple_get(list_get(records, index), 2))
+        spec = own_int(tuple_get(list_get(records, index), 2))
         nbytes = specs[3 * spec] * (4 if specs[3 * spec + 1] == 0 else 8)
         adjoints[index] = allocate(max(nbytes, 8))
         if adjoints[index] == 0:
@@ -145,7 +145,7 @@ def _loop(state_address: int) -> int:
         if state[BUDGET] <= 0:
             return YIELD
         record = list_get(records, index)
-        serial = as_int(tuple_get(record, 0))
+        serial = own_int(tuple_get(record, 0))
         # Two threads can append in another order than they counted: it may be a step back.
         while state[STOP] > 0 and stops[state[STOP] - 1] <= serial:
             state[STOP] -= 1
@@ -153,8 +153,8 @@ def _loop(state_address: int) -> int:
             state[STOP] += 1
         size = tuple_size(record)
         arity = (size - 5) // 2
-        spec = as_int(tuple_get(record, 2))
-        code = as_int(tuple_get(record, 1))
+        spec = own_int(tuple_get(record, 2))
+        code = own_int(tuple_get(record, 1))
         dtype = specs[3 * spec + 1]
         structural = structurals[code]
         if (
@@ -186,7 +186,7 @@ def _loop(state_address: int) -> int:
             known = n > 0
             shape = specs[3 * spec + 2]
             for i in range(arity):
-                number = as_int(tuple_get(params, i))
+                number = own_int(tuple_get(params, i))
                 form, split = form_of(shape, specs[3 * number + 2])
                 if form in (ROW, COLUMN):
                     known = known and (rows == 1 or rows == split)
@@ -229,8 +229,8 @@ def _loop(state_address: int) -> int:
                 if structural != 0:
                     shape = tuple_get(params, tuple_size(params) - arity + i)
                 elif params != none:
-                    shape = specs[3 * as_int(tuple_get(params, i)) + 2]
-                place = as_int(object_)
+                    shape = specs[3 * own_int(tuple_get(params, i)) + 2]
+                place = own_int(object_)
                 if place < 0:
                     slot = (-place) & mask
                     while leaves[COLUMNS * slot] != 0 and leaves[COLUMNS * slot] != place:
@@ -255,30 +255,30 @@ def _loop(state_address: int) -> int:
                 else:
                     # Serials are dense where nothing was swept: guess, else look downwards.
                     guess = index - (serial - place)
-                    if guess >= 0 and as_int(tuple_get(list_get(records, guess), 0)) == place:
+                    if guess >= 0 and own_int(tuple_get(list_get(records, guess), 0)) == place:
                         target = guess
                     else:
                         low = max(guess, 0)
                         high = index - 1
                         step = 1
                         while high - step > low and (
-                            as_int(tuple_get(list_get(records, high - step), 0)) > place
+                            own_int(tuple_get(list_get(records, high - step), 0)) > place
                         ):
                             high -= step
                             step *= 2
                         low = max(low, high - step)
                         while low < high:
                             middle = (low + high) // 2
-                            if as_int(tuple_get(list_get(records, middle), 0)) < place:
+                            if own_int(tuple_get(list_get(records, middle), 0)) < place:
                                 low = middle + 1
                             else:
                                 high = middle
-                        if as_int(tuple_get(list_get(records, low), 0)) != place:
+                        if own_int(tuple_get(list_get(records, low), 0)) != place:
                             return PYTHON
                         target = low
                     if adjoints[target] == IN_PYTHON:
                         return PYTHON
-                    of_target = as_int(tuple_get(list_get(records, target), 2))
+                    of_target = own_int(tuple_get(list_get(records, target), 2))
                     m = specs[3 * of_target]
                     if specs[3 * of_target + 1] != dtype or specs[3 * of_target + 2] != shape:
                         return PYTHON
@@ -383,8 +383,9 @@ def _loop(state_address: int) -> int:
                     # From the last one, which everybody looks at: what frees an array may run
                     # anything, a replay of this record as well.
                     for k in range(size - 1, 3 + arity, -1):
-                        incref(state[RELEASED])
-                        tuple_set(record, k, state[RELEASED])
+                        if k == size - 1 or tuple_get(record, k) != none:
+                            incref(state[RELEASED])
+                            tuple_set(record, k, state[RELEASED])
                     break
     state[INDEX] = index
     if state[SHARED] != 0 and state[PENDING] == 0:

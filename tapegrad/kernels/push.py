@@ -39,7 +39,6 @@ from tapegrad.kernels.native import (
     FLAGS,
     NDIM,
     TYPE,
-    as_int,
     as_object,
     call,
     call_new_array,
@@ -55,6 +54,7 @@ from tapegrad.kernels.native import (
     list_get,
     load32,
     load64,
+    own_int,
     pointer_to,
     set_add,
     set_contains,
@@ -203,7 +203,7 @@ def _linear(state: Any, shared: Any, record: Any, arity: Any, index: Any, dot: A
     0: Python must make it; -1: it must say how the function is called; -2: an exception is set.
     """
     calls = carray(pointer_to(state[CALLS], types.int64(1)), 1)
-    position = as_int(tuple_get(record, 1)) * ARITY + index
+    position = own_int(tuple_get(record, 1)) * ARITY + index
     how = calls[position]
     if how == 0:
         state[ARGUMENT] = position
@@ -212,10 +212,10 @@ def _linear(state: Any, shared: Any, record: Any, arity: Any, index: Any, dot: A
         return types.int64(0)
     arguments = vector()
     params = tuple_get(record, 3)
-    count = as_int(tuple_get(how, 1))
+    count = own_int(tuple_get(how, 1))
     given = tuple_size(how) - 2
     for j in range(given):
-        saved = as_int(tuple_get(how, 2 + j))
+        saved = own_int(tuple_get(how, 2 + j))
         value = dot if saved == TANGENT else tuple_get(record, 4 + arity + saved)
         store64(arguments + 8 * j, value)
     for j in range(count):
@@ -264,14 +264,14 @@ def _push(address: int) -> int:
             if source != none:
                 if state[START] != 0 and not outer:
                     # The inputs' own leaves are seen by records that are inputs only.
-                    outer = as_int(source) < state[START]
+                    outer = own_int(source) < state[START]
                     outer = outer or set_contains(state[OUTER], source) != 0
                 dot = dict_get(state[DOTS], source)
                 if dot != 0:
                     dots += 1
                     input_ = i
                     last = dot
-        serial = as_int(own)
+        serial = own_int(own)
         if dots == 0:
             if outer:
                 key = as_object(serial)
@@ -281,8 +281,8 @@ def _push(address: int) -> int:
                 decref(key)
             state[INDEX] += 1
             continue
-        code = as_int(tuple_get(record, 1))
-        spec = as_int(tuple_get(record, 2))
+        code = own_int(tuple_get(record, 1))
+        spec = own_int(tuple_get(record, 2))
         kind = structurals[code]
         if (
             outer

@@ -20,11 +20,11 @@ from tapegrad.kernels.native import (
     FLAGS,
     NDIM,
     STRIDES,
-    as_int,
     call_ufunc_loop,
     copy_bytes,
     load32,
     load64,
+    own_int,
     pointer_to,
     tuple_get,
     tuple_size,
@@ -43,7 +43,7 @@ def has_shape(array: Any, shape: Any) -> Any:
     same = tuple_size(shape) == ndim
     for i in range(ndim if same else 0):
         n = load64(load64(array + DIMENSIONS) + 8 * i)
-        same = same and as_int(tuple_get(shape, i)) == n
+        same = same and own_int(tuple_get(shape, i)) == n
     return same
 
 
@@ -59,8 +59,8 @@ def form_of(out_shape: Any, shape: Any) -> Any:
     row = column = False
     fits = lead >= 0
     for k in range(ndim):
-        n = as_int(tuple_get(out_shape, k))
-        m = as_int(tuple_get(shape, k - lead)) if fits and k >= lead else types.int64(1)
+        n = own_int(tuple_get(out_shape, k))
+        m = own_int(tuple_get(shape, k - lead)) if fits and k >= lead else types.int64(1)
         if m != n and m != 1:
             fits = False
         elif n != 1 and m == n:

@@ -22,7 +22,7 @@ from tapegrad.kernels.layout import (
     SWEEP,
     TRUE,
 )
-from tapegrad.kernels.native import as_int, call_object, decref, load64, thread_identity
+from tapegrad.kernels.native import as_int, call_object, decref, load64, own_int, thread_identity
 from tapegrad.spec import SMALL_BYTES
 from tapegrad.tape import SWEEP_BYTES
 
@@ -54,7 +54,7 @@ def sweep_if_due(shared: Any, serial: Any, nbytes: Any) -> Any:
     done = True
     if nbytes > SMALL_BYTES:
         shared[BYTES] += nbytes
-    if serial > as_int(load64(shared[LIMIT])) or shared[BYTES] > SWEEP_BYTES:
+    if serial > own_int(load64(shared[LIMIT])) or shared[BYTES] > SWEEP_BYTES:
         shared[BYTES] = 0
         swept = call_object(shared[SWEEP], 0, 0, 0)
         decref(swept)

@@ -10,9 +10,9 @@ from numba import types
 
 from tapegrad.kernels.cache import source_cache
 from tapegrad.kernels.native import (
-    as_int,
     compile_native,
     list_get,
+    own_int,
     set_add,
     set_contains,
     set_size,
@@ -36,7 +36,7 @@ def _way(records: int, start: int, first: int, reached: int, needed: int, none: 
             pending -= 1
             for i in range((tuple_size(record) - 5) // 2):
                 source = tuple_get(record, 4 + i)
-                if source != none and as_int(source) > 0 and set_contains(reached, source) == 0:
+                if source != none and own_int(source) > 0 and set_contains(reached, source) == 0:
                     if set_add(reached, source) != 0:
                         return -1
                     pending += 1

@@ -233,3 +233,55 @@ def test_against_finite_differences():
         np.testing.assert_allclose(result.numpy(), np.stack(columns, -1), atol=1e-8)
     second = hessian(lambda a: net(a)[0], tapegrad.from_numpy(x))
     np.testing.assert_allclose(second.numpy(), second.numpy().T, atol=1e-12)
+
+
+@pytest.fixture
+def cube(lib):
+    """A custom Function without ``jvp``."""
+
+    class Cube(lib.autograd.Function):
+        @staticmethod
+        def forward(ctx, a):
+            ctx.save_for_backward(a)
+            return a**3
+
+        @staticmethod
+        def backward(ctx, bar):
+            (a,) = ctx.saved_tensors
+            return 3 * a**2 * bar
+
+    return Cube.apply
+
+
+@pytest.mark.parametrize("name", ["jvp", "hvp"])
+@pytest.mark.parametrize("kind", ["plain", "unused", "constant", "Function", "dtypes"])
+def test_products_are_the_same_with_and_without_graph(lib, functional, cube, name, kind):
+    w = lib.arange(9.0).reshape(3, 3).double().requires_grad_()
+    inputs = lib.tensor([1.0, 2.0, -1.0]).double(), lib.tensor([0.5, 3.0, 1.0]).double()
+    v = lib.tensor([1.0, 0.0, 2.0]).double(), lib.tensor([-1.0, 1.0, 0.5]).double()
+    if kind == "dtypes":
+        v = v[0].float(), v[1]
+
+    def function(a, b):
+        if kind == "constant":
+            out = w @ lib.ones(3).double()
+        elif kind == "unused":
+            out = (w @ a).tanh()
+        else:
+            out = (w @ a).tanh() * (cube(b) if kind == "Function" else b**3)
+        return out.sum() if name == "hvp" else (out, out * 2)
+
+    product = getattr(functional, name)
+    value, pushed = product(function, inputs, v)
+    expected, transposed = product(function, inputs, v, create_graph=True)
+    flat = [*(value if name == "jvp" else [value]), *pushed]
+    for a, b in zip(flat, [*(expected if name == "jvp" else [expected]), *transposed], strict=True):
+        assert not a.requires_grad
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(a.numpy(), b.detach().numpy(), rtol=1e-12, atol=1e-12)
+
+
+def test_products_with_complex_numbers(lib, functional):
+    x, v = lib.tensor([1 + 2j, 3.0]), lib.tensor([1j, 1.0])
+    _, product = functional.jvp(lambda a: a * a, x, v)
+    np.testing.assert_allclose(product.numpy(), [2 * (1 + 2j) * 1j, 6], rtol=1e-6)

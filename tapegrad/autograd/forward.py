@@ -118,7 +118,7 @@ class Pushforward:
 
     def __init__(self, recording: bool) -> None:
         self.recording = recording
-        self._start = self._done = tape.next_serial()
+        self.start = self._done = tape.next_serial()
         #: Tangents by place: arrays, Tensors, or tuples of them.
         self.dots: dict[int, Any] = {}
         #: The places of values that depend on more than the inputs.
@@ -151,7 +151,7 @@ class Pushforward:
 
     def seed(self, inputs: tuple[Tensor, ...], tangents: tuple[Tensor, ...]) -> None:
         """Begin again, with tangents for the inputs."""
-        self.dots, self._done = {}, self._start
+        self.dots, self._done = {}, self.start
         for x, x_dot in zip(inputs, tangents, strict=True):
             self.add(x, x_dot)
 
@@ -202,7 +202,7 @@ class Pushforward:
         if native.loaded and not any("packed" in noted for noted in list(tape.notes.values())):
             from tapegrad.kernels.push import push_natively
 
-            start = self._start if self.recording else 0
+            start = self.start if self.recording else 0
             known = (self.dots, self._inputs, self._outer)
             push_natively(first, last, *known, start, self._push, _linear_call)
         else:
@@ -213,7 +213,7 @@ class Pushforward:
         place = record[PLACE]
         if place in self._inputs:
             return
-        known, recording, start = self.dots, self.recording, self._start
+        known, recording, start = self.dots, self.recording, self.start
         pushed = outer = False
         plain = True
         dots: list[Any] = []
@@ -251,7 +251,7 @@ class Pushforward:
         if not self.recording or place in self._outer:
             return self.recording
         if place > 0:
-            return place < self._start
+            return place < self.start
         return not any(leaf._place == place for leaf in self._leaves)
 
 

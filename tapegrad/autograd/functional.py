@@ -15,14 +15,15 @@ import numpy as np
 
 from tapegrad.autograd.batched import pull_batched
 from tapegrad.autograd.engine import grad
-from tapegrad.autograd.forward import linearized
-from tapegrad.batched import Level
+from tapegrad.autograd.forward import Pushforward, linearized
+from tapegrad.batched import Level, levels
 from tapegrad.modes import enable_grad
-from tapegrad.primitive import BatchedAccess
+from tapegrad.primitive import BatchedAccess, primitives
 from tapegrad.recording import wrap
 from tapegrad.rules.conversion import clone_
 from tapegrad.rules.joining import stack
-from tapegrad.tape import tape
+from tapegrad.spec import specs
+from tapegrad.tape import CODE, SPEC, tape
 from tapegrad.tensor import Tensor, from_array, place_of
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
@@ -216,20 +217,47 @@ def jvp(
 ) -> tuple[Any, Any]:
     """``func(*inputs)``, and the product of its Jacobian with the vector ``v``.
 
-    ``v`` has the inputs' shapes; it may be left out for a single element. `tapegrad.func.jvp` is
-    quicker; here the product is the derivative of a vjp for its vector, which tells in strict mode
-    what depends on what.
+    ``v`` has the inputs' shapes; it may be left out for a single element. With ``strict`` or
+    ``create_graph`` the product is the derivative of a vjp for its vector, as in torch, else it is
+    pushed forward, which is quicker.
     """
     with enable_grad():
+        push = Pushforward(False)
         given, several = _tuple(inputs, "inputs", "jvp")
         vectors = _direction(v, given, several, "jvp")
         leaves = _leaves(given, create_graph)
         outputs, several_out = _evaluated(func, leaves, "jvp", strict)
-        product = _transposed(outputs, leaves, vectors, create_graph, strict, _UNUSED, "jacobian")
+        product = None if create_graph or strict else _pushed(push, outputs, leaves, vectors)
+        if product is None:
+            product = _transposed(
+                outputs, leaves, vectors, create_graph, strict, _UNUSED, "jacobian"
+            )
     return (
         _nested(_detached(outputs, create_graph), several_out),
         _nested(_detached(product, create_graph), several_out),
     )
+
+
+def _pushed(
+    push: Pushforward,
+    outputs: tuple[Tensor, ...],
+    leaves: tuple[Tensor, ...],
+    vectors: tuple[Tensor, ...],
+) -> tuple[Tensor, ...] | None:
+    """The Jacobian times the vector, along what was recorded since ``push`` was made.
+
+    None where it isn't this simple: for complex numbers, within vmap, and where a user's Function
+    was recorded, which needn't have a ``jvp``.
+    """
+    records = tape.records[tape.after(push.start) :]
+    if levels.running or any(primitives[r[CODE]].joint is not None for r in records):
+        return None
+    if any(specs[r[SPEC]].is_complex for r in records) or any(x._spec.is_complex for x in leaves):
+        return None
+    for leaf, vector in zip(leaves, vectors, strict=True):
+        push.add(leaf, vector.to(leaf.dtype))
+    push.advance()
+    return tuple(map(push.tangent, outputs))
 
 
 def _transposed(
@@ -508,13 +536,16 @@ def hvp(
     (tensor(9.), tensor([6., 0.]))
     """
     with enable_grad():
+        push = Pushforward(False)
         output, leaves, gradients, vectors, several = _first_derivative(
             func, inputs, v, create_graph, strict, "hvp"
         )
         filled = _filled(gradients, leaves, False)
-        product = _transposed(
-            filled, leaves, vectors, create_graph, strict, _CONSTANT_GRADIENT, "hessian"
-        )
+        product = None if create_graph or strict else _pushed(push, filled, leaves, vectors)
+        if product is None:
+            product = _transposed(
+                filled, leaves, vectors, create_graph, strict, _CONSTANT_GRADIENT, "hessian"
+            )
     return (
         _detached((output,), create_graph)[0],
         _nested(_detached(product, create_graph), several),

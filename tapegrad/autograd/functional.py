@@ -14,13 +14,22 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.batched import pull_batched
-from tapegrad.autograd.engine import grad
+from tapegrad.autograd.checked import (
+    as_tuple,
+    check_scalar,
+    detached,
+    direction,
+    evaluated,
+    filled,
+    gradients_of,
+    leaves_of,
+    nested,
+)
 from tapegrad.autograd.forward import Pushforward, linearized
 from tapegrad.batched import Level, levels
 from tapegrad.modes import enable_grad
 from tapegrad.primitive import BatchedAccess, primitives
 from tapegrad.recording import wrap
-from tapegrad.rules.conversion import clone_
 from tapegrad.rules.joining import stack
 from tapegrad.spec import specs
 from tapegrad.tape import CODE, SPEC, tape
@@ -47,134 +56,6 @@ _CONSTANT = (
 )
 
 
-# -- inputs and outputs ----------------------------------------------------------------------------
-
-
-def _tuple(values: Any, what: str, where: str) -> tuple[tuple[Tensor, ...], bool]:
-    """A Tensor or a tuple of them as a tuple, and whether it was one."""
-    several = isinstance(values, tuple)
-    if what == "outputs":
-        subject = f"outputs of the user-provided function given to {where}"
-        detail = "given outputs of the user-provided function"
-    else:
-        subject, detail = f"{what} given to {where}", f"given {what}"
-    for i, value in enumerate(values if several else (values,)):
-        if not isinstance(value, Tensor):
-            found = f"value at index {i}" if several else detail
-            raise TypeError(
-                f"The {subject} must be either a Tensor or a tuple of Tensors but the {found} has "
-                f"type {type(value)}."
-            )
-    return (values if several else (values,)), several
-
-
-def _nested(values: tuple[Any, ...], several: bool) -> Any:
-    return values if several else values[0]
-
-
-def _leaves(inputs: tuple[Tensor, ...], create_graph: bool) -> tuple[Tensor, ...]:
-    """Tensors of the same values to differentiate for, attached to the inputs if asked."""
-    return tuple(
-        clone_(x) if create_graph and place_of(x) is not None else from_array(x._array, True)
-        for x in inputs
-    )
-
-
-def _detached(values: tuple[Tensor, ...], create_graph: bool) -> tuple[Tensor, ...]:
-    return values if create_graph else tuple(wrap(value._array) for value in values)
-
-
-def _evaluated(
-    func: Function, inputs: tuple[Tensor, ...], where: str, strict: bool
-) -> tuple[tuple[Tensor, ...], bool]:
-    """The outputs of a function, checked."""
-    outputs, several = _tuple(func(*inputs), "outputs", where)
-    if strict:
-        for i, output in enumerate(outputs):
-            if place_of(output) is None:
-                raise RuntimeError(
-                    f"Output {i} of the user-provided function does not require gradients. The "
-                    "outputs must be computed in a differentiable manner from the input when "
-                    "running in strict mode."
-                )
-    return outputs, several
-
-
-def _scalar(outputs: tuple[Tensor, ...], several: bool, where: str) -> None:
-    if several:
-        raise RuntimeError(f"The function given to {where} should return a single Tensor")
-    if outputs[0]._spec.size != 1:
-        raise RuntimeError(
-            f"The Tensor returned by the function given to {where} should contain a single element"
-        )
-
-
-def _direction(v: Any, like: tuple[Tensor, ...], several: bool, where: str) -> tuple[Tensor, ...]:
-    """The vector ``v``, checked against what it is multiplied with."""
-    if v is None:
-        if len(like) != 1 or like[0]._spec.size != 1:
-            what = (
-                "the user-provided function returns"
-                if where == "vjp"
-                else "the input to the user-provided function is"
-            )
-            raise RuntimeError(
-                f"The vector v can only be None if {what} a single Tensor with a single element."
-            )
-        return (wrap(np.ones(like[0]._spec.shape, like[0]._spec.dtype)),)
-    vectors, _ = _tuple(v, "v", where)
-    if len(vectors) != len(like):
-        raise RuntimeError(
-            f"v is a tuple of invalid length: should be {len(like)} but got {len(vectors)}."
-        )
-    for i, (vector, value) in enumerate(zip(vectors, like, strict=True)):
-        if vector._spec.shape != value._spec.shape:
-            entry = f"Entry {i} in v" if several else "v"
-            raise RuntimeError(
-                f"{entry} has invalid size: should be {value.shape} but got {vector.shape}."
-            )
-    return vectors
-
-
-def _gradient(
-    outputs: tuple[Tensor | None, ...],
-    inputs: tuple[Tensor, ...],
-    vectors: tuple[Tensor | None, ...],
-    create_graph: bool,
-    retain: bool = True,
-) -> tuple[Tensor | None, ...]:
-    """`grad` that skips outputs without a place; None for an input that none depends on."""
-    pairs = [
-        (out, v)
-        for out, v in zip(outputs, vectors, strict=True)
-        if out is not None and place_of(out) is not None
-    ]
-    if not pairs:
-        return (None,) * len(inputs)
-    used, adjoints = zip(*pairs, strict=True)
-    return grad(used, inputs, adjoints, retain, create_graph, allow_unused=True)
-
-
-def _filled(
-    gradients: tuple[Tensor | None, ...],
-    inputs: tuple[Tensor, ...],
-    strict: bool,
-    missing: str = "",
-    constant: str = "",
-) -> tuple[Tensor, ...]:
-    """Zeros for None; ``missing`` and ``constant`` are what strict mode raises otherwise."""
-    filled = []
-    for i, (gradient, x) in enumerate(zip(gradients, inputs, strict=True)):
-        if gradient is None:
-            if strict:
-                raise RuntimeError(missing.format(i))
-            gradient = wrap(np.zeros(x._spec.shape, x._spec.dtype))
-        elif strict and constant and place_of(gradient) is None:
-            raise RuntimeError(constant.format(i))
-        filled.append(gradient)
-    return tuple(filled)
-
-
 # -- products with the Jacobian --------------------------------------------------------------------
 
 
@@ -195,16 +76,16 @@ def vjp(
     (tensor(5.), tensor([2., 4.]))
     """
     with enable_grad():
-        given, several = _tuple(inputs, "inputs", "vjp")
-        leaves = _leaves(given, create_graph)
-        outputs, several_out = _evaluated(func, leaves, "vjp", strict)
-        vectors = _direction(v, outputs, several_out, "vjp")
-        gradients = _gradient(outputs, leaves, vectors, create_graph)
+        given, several = as_tuple(inputs, "inputs", "vjp")
+        leaves = leaves_of(given, create_graph)
+        outputs, several_out = evaluated(func, leaves, "vjp", strict)
+        vectors = direction(v, outputs, several_out, "vjp")
+        gradients = gradients_of(outputs, leaves, vectors, create_graph)
         constant = _CONSTANT.format("jacobian") if create_graph else ""
-        product = _filled(gradients, leaves, strict, _UNUSED, constant)
+        product = filled(gradients, leaves, strict, _UNUSED, constant)
     return (
-        _nested(_detached(outputs, create_graph), several_out),
-        _nested(_detached(product, create_graph), several),
+        nested(detached(outputs, create_graph), several_out),
+        nested(detached(product, create_graph), several),
     )
 
 
@@ -223,18 +104,18 @@ def jvp(
     """
     with enable_grad():
         push = Pushforward(False)
-        given, several = _tuple(inputs, "inputs", "jvp")
-        vectors = _direction(v, given, several, "jvp")
-        leaves = _leaves(given, create_graph)
-        outputs, several_out = _evaluated(func, leaves, "jvp", strict)
+        given, several = as_tuple(inputs, "inputs", "jvp")
+        vectors = direction(v, given, several, "jvp")
+        leaves = leaves_of(given, create_graph)
+        outputs, several_out = evaluated(func, leaves, "jvp", strict)
         product = None if create_graph or strict else _pushed(push, outputs, leaves, vectors)
         if product is None:
             product = _transposed(
                 outputs, leaves, vectors, create_graph, strict, _UNUSED, "jacobian"
             )
     return (
-        _nested(_detached(outputs, create_graph), several_out),
-        _nested(_detached(product, create_graph), several_out),
+        nested(detached(outputs, create_graph), several_out),
+        nested(detached(product, create_graph), several_out),
     )
 
 
@@ -271,16 +152,16 @@ def _transposed(
 ) -> tuple[Tensor, ...]:
     """``J v``, the derivative of ``u -> u J`` in the direction ``v``."""
     dummies = tuple(from_array(np.zeros(out._spec.shape, out._spec.dtype), True) for out in outputs)
-    rows = _gradient(outputs, leaves, dummies, True)
-    rows = _filled(rows, leaves, strict, missing)
-    product = _gradient(rows, dummies, vectors, create_graph)
+    rows = gradients_of(outputs, leaves, dummies, True)
+    rows = filled(rows, leaves, strict, missing)
+    product = gradients_of(rows, dummies, vectors, create_graph)
     constant = _CONSTANT.format(what) if create_graph else ""
     independent = (
         "The gradient with respect to the input is independent of entry {} in the grad_outputs "
         "when using the double backward trick to compute forward mode gradients. This is not "
         "allowed in strict mode."
     )
-    return _filled(product, outputs, strict, independent, constant)
+    return filled(product, outputs, strict, independent, constant)
 
 
 # -- Jacobians -------------------------------------------------------------------------------------
@@ -320,14 +201,14 @@ def jacobian(
             "supported together. Please either set `strict=False` or `vectorize=False`."
         )
     with enable_grad():
-        given, several = _tuple(inputs, "inputs", "jacobian")
-        leaves = _leaves(given, create_graph)
-        outputs, several_out = _evaluated(func, leaves, "jacobian", strict)
+        given, several = as_tuple(inputs, "inputs", "jacobian")
+        leaves = leaves_of(given, create_graph)
+        outputs, several_out = evaluated(func, leaves, "jacobian", strict)
         blocks = tuple(
-            _nested(_rows(i, output, leaves, create_graph, strict), several)
+            nested(_rows(i, output, leaves, create_graph, strict), several)
             for i, output in enumerate(outputs)
         )
-    return _nested(blocks, several_out)
+    return nested(blocks, several_out)
 
 
 def _check_forward(create_graph: bool, strict: bool, vectorize: bool) -> None:
@@ -371,8 +252,8 @@ def _rows(
             )
     rows = []
     for unit in units:
-        gradients = _gradient((output,), leaves, (wrap(np.asarray(unit)),), create_graph)
-        rows.append(_filled(gradients, leaves, strict, missing, constant))
+        gradients = gradients_of((output,), leaves, (wrap(np.asarray(unit)),), create_graph)
+        rows.append(filled(gradients, leaves, strict, missing, constant))
     return tuple(
         _block([row[j] for row in rows], spec.shape + x._spec.shape, x, create_graph)
         for j, x in enumerate(leaves)
@@ -388,9 +269,9 @@ def _block(rows: list[Tensor], shape: tuple[int, ...], x: Tensor, create_graph: 
 
 
 def _forward_jacobian(func: Function, inputs: Tensors) -> Any:
-    given, several = _tuple(inputs, "inputs", "jacobian")
+    given, several = as_tuple(inputs, "inputs", "jacobian")
     result, push = linearized(func, given)
-    outputs, several_out = _tuple(result, "outputs", "jacobian")
+    outputs, several_out = as_tuple(result, "outputs", "jacobian")
     zeros = [wrap(np.zeros(x._spec.shape, x._spec.dtype)) for x in given]
     blocks: list[list[Tensor]] = [[] for _ in outputs]
     for j, x in enumerate(given):
@@ -399,7 +280,7 @@ def _forward_jacobian(func: Function, inputs: Tensors) -> Any:
             blocks, _columns(push, zeros, j, wrap(units)), outputs, strict=True
         ):
             block.append(dots.reshape(output._spec.shape + x._spec.shape))
-    return _nested(tuple(_nested(tuple(row), several) for row in blocks), several_out)
+    return nested(tuple(nested(tuple(row), several) for row in blocks), several_out)
 
 
 def _columns(push: Any, zeros: list[Tensor], j: int, units: Tensor) -> list[Tensor]:
@@ -444,11 +325,11 @@ def hessian(
     """
     if outer_jacobian_strategy not in ("forward-mode", "reverse-mode"):
         raise AssertionError('Expected strategy to be either "forward-mode" or "reverse-mode".')
-    given, several = _tuple(inputs, "inputs", "hessian")
+    given, several = as_tuple(inputs, "inputs", "hessian")
 
     def checked(*args: Tensor) -> Any:
-        outputs, several_out = _evaluated(func, args, "hessian", strict)
-        _scalar(outputs, several_out, "hessian")
+        outputs, several_out = evaluated(func, args, "hessian", strict)
+        check_scalar(outputs, several_out, "hessian")
         return outputs[0].squeeze()
 
     def gradient(*args: Tensor) -> Any:
@@ -474,15 +355,15 @@ def _first_derivative(
     func: Function, inputs: Tensors, v: Any, create_graph: bool, strict: bool, where: str
 ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor | None, ...], tuple[Tensor, ...], bool]:
     """The output, the inputs to differentiate for, the gradient, and the vector, checked."""
-    given, several = _tuple(inputs, "inputs", where)
-    vectors = _direction(v, given, several, where)
-    leaves = _leaves(given, create_graph)
-    outputs, several_out = _evaluated(func, leaves, where, strict)
-    _scalar(outputs, several_out, where)
+    given, several = as_tuple(inputs, "inputs", where)
+    vectors = direction(v, given, several, where)
+    leaves = leaves_of(given, create_graph)
+    outputs, several_out = evaluated(func, leaves, where, strict)
+    check_scalar(outputs, several_out, where)
     one = wrap(np.ones(outputs[0]._spec.shape, outputs[0]._spec.dtype))
-    gradients = _gradient(outputs, leaves, (one,), True)
+    gradients = gradients_of(outputs, leaves, (one,), True)
     if strict:
-        _filled(gradients, leaves, strict, _UNUSED)
+        filled(gradients, leaves, strict, _UNUSED)
         for i, gradient in enumerate(gradients):
             if gradient is not None and place_of(gradient) is None:
                 raise RuntimeError(_LINEAR.format(i))
@@ -510,12 +391,12 @@ def vhp(
         output, leaves, gradients, vectors, several = _first_derivative(
             func, inputs, v, create_graph, strict, "vhp"
         )
-        second = _gradient(gradients, leaves, vectors, create_graph)
+        second = gradients_of(gradients, leaves, vectors, create_graph)
         constant = _CONSTANT.format("hessian") if create_graph else ""
-        product = _filled(second, leaves, strict, _CONSTANT_GRADIENT, constant)
+        product = filled(second, leaves, strict, _CONSTANT_GRADIENT, constant)
     return (
-        _detached((output,), create_graph)[0],
-        _nested(_detached(product, create_graph), several),
+        detached((output,), create_graph)[0],
+        nested(detached(product, create_graph), several),
     )
 
 
@@ -540,13 +421,13 @@ def hvp(
         output, leaves, gradients, vectors, several = _first_derivative(
             func, inputs, v, create_graph, strict, "hvp"
         )
-        filled = _filled(gradients, leaves, False)
-        product = None if create_graph or strict else _pushed(push, filled, leaves, vectors)
+        whole = filled(gradients, leaves, False)
+        product = None if create_graph or strict else _pushed(push, whole, leaves, vectors)
         if product is None:
             product = _transposed(
-                filled, leaves, vectors, create_graph, strict, _CONSTANT_GRADIENT, "hessian"
+                whole, leaves, vectors, create_graph, strict, _CONSTANT_GRADIENT, "hessian"
             )
     return (
-        _detached((output,), create_graph)[0],
-        _nested(_detached(product, create_graph), several),
+        detached((output,), create_graph)[0],
+        nested(detached(product, create_graph), several),
     )

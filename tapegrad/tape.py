@@ -27,6 +27,7 @@ record refers to another, so a chain of any length is freed without recursion.
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 import threading
 import time
@@ -36,7 +37,7 @@ from collections.abc import Callable, Iterable
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from tapegrad.modes import switch, watch
+from tapegrad.modes import switch, unwatch, watch
 from tapegrad.spec import SMALL_BYTES
 
 if TYPE_CHECKING:
@@ -69,6 +70,17 @@ def unshared(place: int) -> int:
 def arity(record: Record) -> int:
     """How many inputs a record has."""
     return (len(record) - 5) >> 1
+
+
+class Position(int):
+    """An end of the tape. While it lives, records after it are known by their threads."""
+
+    def __new__(cls, serial: int) -> Position:
+        watch()
+        return super().__new__(cls, serial)
+
+    def __del__(self) -> None:
+        unwatch()
 
 
 class Tape:
@@ -245,25 +257,35 @@ class Tape:
         """See `begin_replay`."""
         self._replays.remove(threading.get_ident())
 
+    def _after_fork(self) -> None:
+        """In a child process, where other threads are no more."""
+        me = threading.get_ident()
+        self._replays = [thread for thread in self._replays if thread == me]
+        self._lock.release()
+
     # -- positions ---------------------------------------------------------------------------------
 
-    def position(self) -> int:
+    def position(self) -> Position:
         """The current end of the tape, to `reset_to` later.
 
-        From the first call on every operation notes its thread, which costs a little.
+        As long as a position lives every operation notes its thread, which makes recording some
+        times slower.
         """
-        watch()
-        return self.next_serial()
+        return Position(self.next_serial())
 
-    def reset_to(self, position: int, places: Iterable[int] | None = None) -> None:
+    def reset_to(self, position: Position | int, places: Iterable[int] | None = None) -> None:
         """Drop the calling thread's records after ``position``, with all that they saved.
 
         Only those at ``places``, if these are given.
 
         A Tensor that such a record made can't be used in a recorded operation or in ``backward``
-        again: both raise RuntimeError. Raises RuntimeError within a replay of the same thread, and
-        waits for those of others.
+        again: both raise RuntimeError. Raises TypeError for what isn't a `position`, RuntimeError
+        within a replay of the same thread, and waits for those of others.
         """
+        if places is None and not isinstance(position, Position):
+            raise TypeError(
+                f"tape.reset_to() takes what tape.position() gave, not {type(position).__name__}"
+            )
         me = threading.get_ident()
         if me in self._replays:
             raise RuntimeError("tape.reset_to() can't be called while backward is running")
@@ -345,5 +367,11 @@ def _calibrate() -> tuple[int, int]:
 #: See `_calibrate`.
 ALIVE, _DEAD = _calibrate()
 
-#: The process's tape.
+#: The process's tape. A child process gets it whole, whatever other threads were about to do.
 tape = Tape()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=tape._lock.acquire,
+        after_in_parent=tape._lock.release,
+        after_in_child=tape._after_fork,
+    )

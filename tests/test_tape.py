@@ -16,7 +16,7 @@ import pytest
 
 from tapegrad import replay as replay_module
 from tapegrad.autograd import backward, grad
-from tapegrad.modes import no_grad, switch, unwatch
+from tapegrad.modes import no_grad, switch
 from tapegrad.tape import RELEASED, tape
 from tapegrad.tensor import from_array
 
@@ -187,6 +187,54 @@ def test_gradients_never_share_memory(count):
     np.testing.assert_allclose(v.grad._array, 2 * v._array)
 
 
+def test_a_position_is_watched_as_long_as_it_lives():
+    assert not switch.watched
+    position = tape.position()
+    assert switch.watched
+    with pytest.raises(TypeError, match=r"takes what tape.position\(\) gave, not int"):
+        tape.reset_to(int(position))
+    del position
+    assert not switch.watched
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_child_gets_the_tape_from_the_middle_of_others_work():
+    program = """
+import os, threading
+import tapegrad as tg
+from tapegrad.tape import tape
+x = tg.ones(3, requires_grad=True)
+go = True
+def record():
+    while go:
+        y = x
+        for _ in range(50):
+            y = y * 1.01
+        y.sum().backward()
+        tape.sweep(full=True)
+threads = [threading.Thread(target=record) for _ in range(3)]
+for thread in threads:
+    thread.start()
+codes = []
+for _ in range(20):
+    child = os.fork()
+    if not child:
+        z = tg.ones(2, requires_grad=True)
+        (z * z).sum().backward()
+        tape.sweep(full=True)
+        os._exit(0 if z.grad.tolist() == [2, 2] and not tape._replays else 1)
+    codes.append(os.waitpid(child, 0)[1])
+go = False
+for thread in threads:
+    thread.join()
+print(set(codes))
+"""
+    command = [sys.executable, "-c", program]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert run.stdout.strip() == "{0}", run.stderr
+
+
+
 def test_positions():
     x = leaf(3)
     y = x * x
@@ -223,9 +271,6 @@ def alone():
     """Each test counts its own records: those of earlier tests' garbage are gone before it."""
     gc.collect()
     tape.sweep(full=True)
-    yield
-    while switch.watchers:
-        unwatch()
 
 
 def test_stats():

@@ -170,7 +170,7 @@ def from_numpy(ndarray: np.ndarray, /) -> Tensor:
             UserWarning,
             stacklevel=2,
         )
-    plain = ndarray if type(ndarray) is np.ndarray else ndarray.view(np.ndarray)
+    plain = ndarray.view(np.ndarray)  # a person may set the shape of the other
     return leaf(plain if plain.flags.aligned else plain.copy())
 
 

@@ -251,7 +251,7 @@ class Tensor:
         self._spec = spec if view_of(self) is None else spec.as_special
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
-        """The array itself, not a copy.
+        """An array over the same memory, not a copy.
 
         Raises RuntimeError if the Tensor requires grad, unless ``force``.
         """
@@ -260,7 +260,7 @@ class Tensor:
                 "Can't call numpy() on Tensor that requires grad. "
                 "Use tensor.detach().numpy() instead."
             )
-        return self._array
+        return self._array.view()  # one of its own, whose shape a person may set
 
     def item(self) -> Any:
         """The one element, as a Python number."""

@@ -1,4 +1,4 @@
-"""Products of matrices in compiled code: BLAS, as NumPy's own inner loop calls it."""
+"""Products of matrices in compiled code: BLAS, as NumPy's own inner loop calls it, or our tiles."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numba import carray, types
 from numba.extending import register_jitable
 
+from tapegrad.kernels.fused.products import small_product
 from tapegrad.kernels.native import (
     allocate,
     call_gufunc_loop,
@@ -41,6 +42,8 @@ def product(
 
     Returns 1, or 0 if there is no memory.
     """
+    if small_product(zero, to, add, sizes, x, x_strides, y, y_strides):
+        return 1
     loops = carray(pointer_to(tools, types.int64(1)), TOOL_FIELDS)
     itemsize = types.int64(size_of(zero))
     first = 0 if itemsize == 4 else 2

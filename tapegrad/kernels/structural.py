@@ -23,6 +23,7 @@ from tapegrad.kernels import layers, reducing, vectormath
 from tapegrad.kernels.adjoint import DTYPES
 from tapegrad.kernels.blas import KINDS, TOOL_FIELDS, product
 from tapegrad.kernels.cache import KernelCache, fingerprint
+from tapegrad.kernels.fused import products
 from tapegrad.kernels.native import (
     C_CONTIGUOUS,
     DATA,
@@ -318,7 +319,8 @@ def structural_kernel(primitive: Primitive, index: int, dtype: np.dtype[Any]) ->
     kernel = kernel_of(primitive, index)
     if kernel is None or dtype not in DTYPES:
         return None
-    stamp = hashlib.sha256(fingerprint(kernel) + vectormath.stamp()).digest()
+    own = fingerprint(kernel) + vectormath.stamp() + products.stamp()
+    stamp = hashlib.sha256(own).digest()
     name = f"{kernel.__name__}_{dtype.name}_{stamp.hex()[:16]}"  # see `adjoint_kernel`
     source = _SOURCE.format(name=name)
     space = {

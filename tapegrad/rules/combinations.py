@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import elementwise, public
+from tapegrad.primitive import elementwise, public, select
 from tapegrad.rules.arithmetic import same
 
 
@@ -18,6 +18,10 @@ def lerp_forward(x, y, z):
         out += x
         return out
     return np.where(z < 0.5, x + z * (y - x), y - (y - x) * (1 - z))
+
+
+def lerp_scalar(x, y, z):
+    return select(z < 0.5, x + z * (y - x), y - (y - x) * (1 - z))
 
 
 def lerp_x(z):
@@ -33,10 +37,13 @@ def lerp_z(x, y):
 
 
 lerp_ = elementwise(
-    "lerp", lerp_forward, lerp_x, lerp_y, lerp_z, hidden=True, grad_name="LerpBackward1"
-)
-lerp_number = elementwise("lerp_number", lerp_forward, lerp_x, lerp_y, None, hidden=True,
-    grad_name="LerpBackward0")  # fmt: skip
+    "lerp", lerp_forward, lerp_x, lerp_y, lerp_z,
+    scalar=lerp_scalar, hidden=True, grad_name="LerpBackward1",
+)  # fmt: skip
+lerp_number = elementwise(
+    "lerp_number", lerp_forward, lerp_x, lerp_y, None,
+    scalar=lerp_scalar, hidden=True, grad_name="LerpBackward0",
+)  # fmt: skip
 
 
 @public(inplace=True)

@@ -253,7 +253,7 @@ def binary(
 
 
 def ternary(primitive: Primitive) -> Callable[[Any, Any, Any], Any]:
-    """The function of an elementwise primitive of three inputs, which only machine code shortens."""
+    """The function of an elementwise primitive of three inputs: only machine code is short."""
 
     def short(input: Any, second: Any, third: Any) -> Any:
         return recording.apply(primitive, (input, second, third))

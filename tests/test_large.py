@@ -69,6 +69,18 @@ def of_three(x, y):
     return (x.clamp(-0.5, 0.5).lerp(y, 0.3) * tg.where(x > 0, y, 0.0)).sum()
 
 
+def transposed(x, y):
+    z = x.T
+    w = F.silu(z * y.T) + z.exp() * (z + z)
+    return (w.relu() * x.T).sum() + (w + y.T).clamp(-1, 1).mean() + (z - w).T.square().sum()
+
+
+def transposed_leaves(x, y):
+    u, v = (a.detach().T.requires_grad_() for a in (x, y))
+    (u.sin() * v + (u + v)).sum().backward()
+    return (x * u.grad.T + y.T.mul(v.grad).T).sum()
+
+
 def in_place(x, y):
     z = x * y
     z.mul_(x).add_(1.0)
@@ -82,7 +94,7 @@ def views(x, y):
 
 PROGRAMS = [
     shared_leaf, numbers, selected, through_matmul, broadcast, strided, several_roots,
-    beside_each_other, compiled_forward, of_three, in_place, views,
+    beside_each_other, compiled_forward, of_three, transposed, transposed_leaves, in_place, views,
 ]  # fmt: skip
 
 

@@ -40,7 +40,17 @@ def has_native(primitive):
 
 
 #: Functions made of one operation, or of none that rounds.
-EXACT = {"where", "relu", "leaky_relu", "prelu", "softshrink", "hardshrink", "hardsigmoid", "cube", "rsqrt"}
+EXACT = {
+    "where",
+    "relu",
+    "leaky_relu",
+    "prelu",
+    "softshrink",
+    "hardshrink",
+    "hardsigmoid",
+    "cube",
+    "rsqrt",
+}
 
 
 def assert_close(primitive, first, second):

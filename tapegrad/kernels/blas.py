@@ -18,19 +18,20 @@ from tapegrad.kernels.native import (
     ufunc_loop,
 )
 
-__all__ = ["ADD", "KINDS", "TOOL_FIELDS", "product", "tools"]
+__all__ = ["ADD", "ARRAY_KIND", "BOOL", "INT64", "KINDS", "TOOL_FIELDS", "product", "tools"]
 
 #: The inner loops whose addresses and data kernels are given, before the ids of some types.
 TOOLS = ((np.matmul, "ff->f"), (np.matmul, "dd->d"), (np.add, "ff->f"), (np.add, "dd->d"))
-TOOL_FIELDS = 12
-#: Where the loops of ``add`` and the ids of types begin.
-ADD, KINDS = 4, 8
+TOOL_FIELDS = 15
+#: Where the loops of ``add`` and the ids of types begin; those of two dtypes and of ndarray.
+ADD, KINDS, INT64, BOOL, ARRAY_KIND = 4, 8, 12, 13, 14
 
 
 def tools() -> np.ndarray:
-    """What kernels find at ``tools``: the loops of `TOOLS`, slice, int, None and Ellipsis."""
+    """What kernels find at ``tools``: the loops of `TOOLS`, and the things that they ask for."""
     loops = [x for ufunc, kinds in TOOLS for x in ufunc_loop(ufunc, kinds) or (0, 0)]
-    return np.array([*loops, *map(id, (slice, int, None, type(...)))], np.int64)
+    kinds = (slice, int, None, type(...), np.dtype(np.int64), np.dtype(bool), np.ndarray)
+    return np.array([*loops, *map(id, kinds)], np.int64)
 
 
 @register_jitable(inline="always")

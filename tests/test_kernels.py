@@ -383,7 +383,11 @@ STRUCTURAL = {
         [(4, 2), (3, 2)],
     ),
     "gathering.masked_fill_x": (
-        lambda x: x.masked_fill(tapegrad.arange(12).reshape(3, 4) % 3 == 0, 2.0),
+        lambda x: (
+            x.masked_fill(tapegrad.arange(12).reshape(3, 4) % 3 == 0, tapegrad.tensor(2.0))
+            * x.masked_fill(tapegrad.arange(4) > 2, -1.0)
+            + x.masked_fill(tapegrad.arange(3)[:, None] > 1, 5.0)
+        ),
         [(3, 4)],
     ),
     "indexing.advanced_x": (

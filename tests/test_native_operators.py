@@ -42,6 +42,7 @@ def has_native(primitive):
 #: Functions made of one operation, or of none that rounds.
 EXACT = {
     "where",
+    "masked_fill_number",
     "relu",
     "leaky_relu",
     "prelu",

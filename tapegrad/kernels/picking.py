@@ -21,10 +21,12 @@ from tapegrad.kernels.native import (
     STRIDES,
     TYPE,
     as_int,
+    copy_bytes,
     like,
     load32,
     load64,
     pointer_to,
+    size_of,
     tuple_get,
     tuple_size,
 )
@@ -101,9 +103,16 @@ def position(one: Any, other: Any, row: Any, column: Any) -> Any:
 def is_within(rows: Any, columns: Any, one: Any, other: Any) -> Any:
     """Whether there is a grid, and all its positions are there: somebody may have changed them."""
     within = rows * columns > 0
-    for i in range(rows):
+    if within and other[0] == 0:
+        numbers = carray(pointer_to(one[0], types.int64(0)), columns)
+        least = greatest = numbers[0]
         for j in range(columns):
-            within = within and position(one, other, i, j) >= 0
+            least, greatest = min(least, numbers[j]), max(greatest, numbers[j])
+        within = least >= -one[3] and greatest < one[3]
+    elif within:
+        for i in range(rows):
+            for j in range(columns):
+                within = within and position(one, other, i, j) >= 0
     return within
 
 
@@ -148,9 +157,14 @@ def put_y(
     for i in range(rows):
         for j in range(columns):
             start, given = position(one, other, i, j) * width, (i * columns + j) * width
-            for k in range(width):
-                share = bar[start + k]
-                to[given + k] = to[given + k] + share if add else share
+            if add:
+                for k in range(width):
+                    to[given + k] += bar[start + k]
+            elif width == 1:
+                to[given] = bar[start]
+            else:
+                size = size_of(zero)
+                copy_bytes(x_bar + given * size, out_bar + start * size, width * size)
     return 1
 
 
@@ -165,6 +179,22 @@ def add_x(
     return 1
 
 
+@register_jitable
+def period_of(array: Any) -> Any:
+    """After how many elements an array is repeated along its first dimensions; 0: it has gaps."""
+    period, step = types.int64(1), types.int64(1)
+    repeated = False
+    for k in range(load32(array + NDIM) - 1, -1, -1):
+        n, stride = axis_of(array, k)
+        repeated = repeated or (n != 1 and stride == 0)
+        if n != 1 and stride != (0 if repeated else step):
+            period = types.int64(0)
+        elif not repeated:
+            step *= n
+            period *= n
+    return period
+
+
 def masked_fill_x(
     zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
 ) -> Any:
@@ -172,15 +202,17 @@ def masked_fill_x(
     mask = tuple_get(params, 0)
     known = carray(pointer_to(tools, types.int64(1)), TOOL_FIELDS)
     possible = load64(mask + TYPE) == known[ARRAY_KIND] and load64(mask + DESCR) == known[BOOL]
-    possible = possible and is_dense(mask) and has_shape(mask, tuple_get(params, 1))
-    if possible and x_bar != 0:
-        filled = carray(pointer_to(load64(mask + DATA), types.uint8(0)), m)
+    possible = possible and has_shape(mask, tuple_get(params, 1))
+    period = period_of(mask) if possible else types.int64(0)
+    if period > 0 and x_bar != 0:
+        filled = carray(pointer_to(load64(mask + DATA), types.uint8(0)), period)
         bar = carray(pointer_to(out_bar, zero), m)
         to = carray(pointer_to(x_bar, zero), m)
-        for i in range(m):
-            share = zero if filled[i] != 0 else bar[i]
-            to[i] = to[i] + share if add else share
-    return 1 if possible else 0
+        for start in range(0, m, period):
+            for i in range(period):
+                share = zero if filled[i] != 0 else bar[start + i]
+                to[start + i] = to[start + i] + share if add else share
+    return 1 if period > 0 else 0
 
 
 def part_of(index: int) -> Callable[..., Any]:

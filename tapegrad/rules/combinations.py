@@ -64,6 +64,18 @@ def addcmul_z(y, w):
     return w * y
 
 
+def addcmul_one_forward(x, y, z):
+    return x + y * z
+
+
+def third(z):
+    return z
+
+
+def second(y):
+    return y
+
+
 def addcdiv_forward(x, y, z, w):
     return x + w * y / z
 
@@ -79,6 +91,11 @@ def addcdiv_z(y, z, w):
 addcmul_ = elementwise(
     "addcmul", addcmul_forward, same, addcmul_y, addcmul_z, None, hidden=True, native=False
 )
+#: With the value 1.
+addcmul_one = elementwise(
+    "addcmul_one", addcmul_one_forward, same, third, second,
+    scalar=True, hidden=True, grad_name="AddcmulBackward0",
+)  # fmt: skip
 addcdiv_ = elementwise(
     "addcdiv", addcdiv_forward, same, addcdiv_y, addcdiv_z, None, hidden=True, native=False
 )
@@ -87,6 +104,8 @@ addcdiv_ = elementwise(
 @public(inplace=True)
 def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Any:
     """``input + value * tensor1 * tensor2``."""
+    if type(value) is int and value == 1:
+        return addcmul_one(input, tensor1, tensor2)
     return addcmul_(input, tensor1, tensor2, value)
 
 

@@ -56,6 +56,12 @@ where_ = elementwise(
     "where", np.where, None, where_x, where_y, condition=True, scalar=where_scalar, hidden=True
 )
 
+#: A number where the condition holds, else ``z``: `masked_fill` where nothing is to be broadcast.
+filled = elementwise(
+    "masked_fill_number", np.where, None, None, where_y, condition=True, scalar=where_scalar,
+    hidden=True, grad_name="MaskedFillBackward0",
+)  # fmt: skip
+
 
 def check_condition(condition: Any) -> None:
     """Raise torch's error for a condition that isn't a bool Tensor."""

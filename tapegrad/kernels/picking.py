@@ -215,10 +215,22 @@ def masked_fill_x(
     return 1 if period > 0 else 0
 
 
-def part_of(index: int) -> Callable[..., Any]:
-    """The kernel of one of the inputs of ``cat``: the part of the adjoint that it gave."""
+@register_jitable(inline="always")
+def copy_part(
+    zero: Any, bar: Any, to: Any, add: Any, outer: Any, width: Any, step: Any, first: Any
+) -> None:
+    """``width`` elements of every ``step``, from the ``first`` on: stored or added side by side."""
+    for i in range(outer):
+        start, at = i * step + first, i * width
+        for k in range(width):
+            share = bar[start + k]
+            to[at + k] = to[at + k] + share if add else share
 
-    def cat_x(
+
+def part_of(index: int, new_axis: bool) -> Callable[..., Any]:
+    """The kernel of an input of ``cat`` or ``stack``: the part of the adjoint that it gave."""
+
+    def kernel(
         zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
     ) -> Any:
         params = tuple_get(record, 3)
@@ -227,26 +239,24 @@ def part_of(index: int) -> Callable[..., Any]:
         if x_bar != 0:
             before = total = types.int64(0)
             for i in range(tuple_size(shapes)):
-                size = as_int(tuple_get(tuple_get(shapes, i), axis))
+                size = types.int64(1)
+                if not new_axis:
+                    size = as_int(tuple_get(tuple_get(shapes, i), axis))
                 total += size
                 before += size if i < index else 0
             outer = inner = types.int64(1)
             for k in range(tuple_size(own)):
                 size = as_int(tuple_get(own, k))
                 outer *= size if k < axis else 1
-                inner *= size if k > axis else 1
-            width = as_int(tuple_get(own, axis)) * inner
+                inner *= size if k > axis or (new_axis and k == axis) else 1
+            width = m // outer if outer > 0 else types.int64(0)
             bar = carray(pointer_to(out_bar, zero), n)
             to = carray(pointer_to(x_bar, zero), m)
-            for i in range(outer):
-                start, at = (i * total + before) * inner, i * width
-                for k in range(width):
-                    share = bar[start + k]
-                    to[at + k] = to[at + k] + share if add else share
+            copy_part(zero, bar, to, add, outer, width, total * inner, before * inner)
         return 1
 
-    cat_x.__name__ = f"cat_{index}"
-    return cat_x
+    kernel.__name__ = f"{'stack' if new_axis else 'cat'}_{index}"
+    return kernel
 
 
 @register_jitable(inline="always")
@@ -315,7 +325,8 @@ KERNELS: dict[str, Any] = {
     "gathering.masked_fill_x": masked_fill_x,
     "indexing.advanced_x": advanced_x,
     "indexing.put_y": put_y,
-    "joining.cat_x": tuple(map(part_of, range(3))),
+    "joining.cat_x": tuple(part_of(i, False) for i in range(3)),
+    "joining.stack_x": tuple(part_of(i, True) for i in range(3)),
     "linalg.dot_x": dot_x,
     "linalg.dot_y": dot_y,
     "losses.mse_x": mse_x,

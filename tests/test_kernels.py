@@ -410,6 +410,7 @@ STRUCTURAL = {
     "linalg.dot_y": (lambda x, y: tapegrad.dot(x, y), [(5,), (5,)]),
     "losses.mse_x": (lambda x, y: tapegrad.nn.functional.mse_loss(x, y), [(3, 4), (3, 4)]),
     "losses.mse_y": (lambda x, y: tapegrad.nn.functional.mse_loss(x, y), [(3, 4), (3, 4)]),
+    "sorting.sorted_x": (lambda x: x.sort(0)[0] * x.topk(4)[0], [(3, 4)]),
     "reductions.prod_x": (lambda x: x.prod(1).sum() + x.prod(), [(3, 4, 2)]),
     "statistics.logsumexp_x": (lambda x: x.logsumexp(1).sum() + x.logsumexp((0, 1)), [(3, 4, 2)]),
     "statistics.norm_x": (lambda x: x.norm() * x.norm(dim=0) * (x * 0).norm(dim=0), [(3, 4)]),

@@ -331,4 +331,5 @@ KERNELS: dict[str, Any] = {
     "linalg.dot_y": dot_y,
     "losses.mse_x": mse_x,
     "losses.mse_y": mse_y,
+    "sorting.sorted_x": advanced_x,  # of positions that don't repeat
 }

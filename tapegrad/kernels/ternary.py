@@ -154,6 +154,8 @@ def _ternary(operator: int, self: int, args: int, count: int, names: int) -> int
 
     # Held from here on: an allocation may run the cycle collector, and that anything.
     kept = tuple_new(7)  # the arrays, their places, the result's
+    if kept != 0:
+        untrack(kept)  # the collector needn't see it before it is whole
     for i in range(3 if kept != 0 else 0):
         array = load64(arrays + 8 * i)
         if array != 0:

@@ -447,7 +447,7 @@ def linear_forward(x, y, z):
         return out.reshape(*x.shape[:-1], -1) if x.size else out.reshape(*x.shape[:-1], len(y))
     if x.ndim == 2 and len(x) < len(y):
         (rows, inner), columns = x.shape, len(y)
-        some = rows <= FEW_ROWS and rows * y.size > FEW_PRODUCTS
+        some = rows <= FEW_ROWS and rows * y.size > FEW_PRODUCTS and z.shape == (columns,)
         kernel = fused("few_rows", x, y, z) if some else None
         if kernel is not None:
             out = np.empty((rows, columns), x.dtype)

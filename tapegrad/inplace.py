@@ -9,7 +9,6 @@ views of the root derive their places again when somebody asks.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -37,6 +36,7 @@ def in_place(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     """The in-place method of an operator: ``x.mul_(y)`` from ``mul``."""
     path = short_paths.get(function)
     ufunc = path.primitive.forward if path is not None else None
+    in_one_step = ufunc if isinstance(ufunc, np.ufunc) else None
     checks = name not in OVERLAPPING
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -47,8 +47,8 @@ def in_place(function: Callable[..., Any], name: str) -> Callable[..., Any]:
             for operand in (*args, *kwargs.values()) if kwargs else args:
                 if type(operand) is Tensor and operand is not self:
                     check_overlap(self._array, operand._array)
-        if isinstance(ufunc, np.ufunc) and not (modes.grad or kwargs) and _fits(self, args):
-            _compute(ufunc, self._array, args[0])
+        if in_one_step is not None and not (modes.grad or kwargs) and _fits(self, args):
+            _compute(in_one_step, self._array, args[0])
             return self
         source = self
         if modes.grad and any(map(_is_recorded, (self, *args, *kwargs.values()))):
@@ -93,9 +93,10 @@ def _compute(ufunc: np.ufunc, array: np.ndarray, operand: Any) -> None:
     """Put the result where the first operand is, without an array between: a step of SGD."""
     check_memory(array)
     stamp(array, tape.next_serial(), True)
-    # A floating-point error is raised at the end, when all is computed.
-    with suppress(FloatingPointError, RuntimeWarning):
+    try:  # noqa: SIM105 - `suppress` takes longer than a small array
         ufunc(array, operand._array if type(operand) is Tensor else operand, array)
+    except (FloatingPointError, RuntimeWarning):
+        pass  # raised at the end, when all is computed
 
 
 def _is_recorded(value: Any) -> bool:
@@ -190,6 +191,8 @@ def write(target: Tensor, result: Tensor) -> None:
 
 
 def check_memory(array: np.ndarray) -> None:
+    if array.flags.carray:
+        return  # writeable, and without gaps
     shared = any(n > 1 and not step for n, step in zip(array.shape, array.strides, strict=True))
     if not array.flags.writeable or (shared and array.size):
         raise RuntimeError(

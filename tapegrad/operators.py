@@ -33,7 +33,7 @@ from tapegrad.primitive import (
 )
 from tapegrad.recording import apply, mark_view
 from tapegrad.replay import native
-from tapegrad.shortpaths import binary, short_paths, unary
+from tapegrad.shortpaths import binary, short_paths, ternary, unary
 from tapegrad.tensor import Tensor, View, from_array
 
 __all__ = ["functions", "hand_on", "load_rest", "modules"]
@@ -142,10 +142,14 @@ def _install_all() -> None:
     _install_dunders()
 
 
+#: What makes the function of an elementwise primitive, by the number of inputs.
+SHORT: dict[int, Callable[[Primitive], Callable[..., Any]]] = {1: unary, 2: binary, 3: ternary}
+
+
 def _install_declared(primitives: Iterable[Primitive], operators: Iterable[Operator]) -> None:
     for primitive in primitives:
-        if primitive.elementwise and primitive.arity in (1, 2):
-            primitive.fast = (unary if primitive.arity == 1 else binary)(primitive)
+        if primitive.elementwise and primitive.arity in SHORT:
+            primitive.fast = SHORT[primitive.arity](primitive)
         if not primitive.hidden or primitive.aliases:
             function = _function(primitive)
             own = () if primitive.hidden else (primitive.name,)

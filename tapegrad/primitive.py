@@ -100,6 +100,7 @@ class Primitive:
         "several",
         "split",
         "usual",
+        "variadic",
         "view",
     )
 
@@ -169,6 +170,8 @@ class Primitive:
         self.plans: dict[int, Plan | None] = {}
         #: Whether it is structural, of a fixed number of inputs and of one result.
         self.usual = not elementwise and not variadic and outputs == 1 and bool(rules)
+        #: Whether it is structural, of any number of inputs and of one result.
+        self.variadic = not elementwise and variadic and outputs == 1
         #: Whether its records stand for one of several outputs of another record.
         self.is_output = name == "output"
         if self.inputs is not INPUTS:
@@ -205,8 +208,15 @@ class Primitive:
         """What a record keeps if the inputs in ``mask`` have places; None: nothing to record.
 
         The indices of inputs whose place is not kept, since they have no rule, and a function that
-        picks what is saved from ``(None, *inputs, result)``.
+        picks what is saved from ``(None, *inputs, result)``. Of a variadic primitive the highest
+        bit stands after those of the inputs.
         """
+        if self.arity < 0:
+            n = mask.bit_length() - 1
+            kept = self.saves[0]
+            ends = [i + 1 if 0 in kept else 0 for i in range(n)]
+            self.plans[mask] = (), itemgetter(*ends, n + 1 if 1 in kept else 0)
+            return self.plans[mask]
         inputs = [i for i in range(self.arity) if mask >> i & 1]
         ruled = [i for i in inputs if self.bound[i] is not None]
         saved = frozenset[int]().union(*(self.saves[i] for i in ruled))
@@ -278,8 +288,9 @@ def elementwise(
     mode are the driver's. Options: ``floating`` (integers become the default float first),
     ``condition`` (input 0 is a bool that takes no part in promotion), ``native`` (False where Numba
     cannot compile the rule), ``scalar`` (what machine code does to each element, where the forward
-    function isn't a ufunc: True for what that does, which Numba must be able to compile; the ufunc
-    that it comes to for reals; or the name of a function in `kernels.vectormath`), ``grad_name``
+    function isn't a ufunc: True for what that does, which Numba must be able to compile, or another
+    function that does it; the ufunc that it comes to for reals; or the name of a function in
+    `kernels.vectormath`), ``grad_name``
     (torch's name, where it isn't ``<Name>Backward0``), ``aliases`` (further public names;
     "special.expit" is one in that module), ``hidden`` (no function
     and method of its name: a `public` function uses it, or it is only in a module),

@@ -211,6 +211,7 @@ def quietly(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
 
 def _compute(primitive: Primitive, arrays: tuple[np.ndarray, ...]) -> np.ndarray:
     large = arrays[0].nbytes > LARGE_BYTES or arrays[-1].nbytes > LARGE_BYTES
+    large = large or (len(arrays) == 3 and arrays[1].nbytes > LARGE_BYTES)
     if large and library.forward is not None:
         array = library.forward(primitive, arrays)
         if array is not None:

@@ -23,7 +23,7 @@ from tapegrad.spec import Spec, spec_for
 from tapegrad.tape import tape
 from tapegrad.tensor import Tensor
 
-__all__ = ["ShortPath", "binary", "short_paths", "unary"]
+__all__ = ["ShortPath", "binary", "short_paths", "ternary", "unary"]
 
 new = Tensor.__new__
 BOOL = np.dtype(bool)
@@ -250,6 +250,24 @@ def binary(
         return unusual(primitive if type(other) is Tensor else number_first, (other, input))
 
     return _of_two(number_first, reflected_short, swapped=True)
+
+
+def ternary(primitive: Primitive) -> Callable[[Any, Any, Any], Any]:
+    """The function of an elementwise primitive of three inputs: only machine code is short."""
+
+    def short(input: Any, second: Any, third: Any) -> Any:
+        return recording.apply(primitive, (input, second, third))
+
+    run: Callable[[Any, Any, Any], Any] = short
+
+    def op(input: Any, second: Any, third: Any) -> Any:
+        return run(input, second, third)
+
+    def become(function: Callable[[Any, Any, Any], Any]) -> None:
+        nonlocal run
+        run = function
+
+    return _noted(op, ShortPath(primitive, short, become))
 
 
 def _note_bool(spec: Spec) -> None:

@@ -65,6 +65,22 @@ def compiled_forward(x, y):
     return (F.gelu(x) + F.silu(y) * tg.erf(x) + F.softplus(y)).sum()
 
 
+def of_three(x, y):
+    return (x.clamp(-0.5, 0.5).lerp(y, 0.3) * tg.where(x > 0, y, 0.0)).sum()
+
+
+def transposed(x, y):
+    z = x.T
+    w = F.silu(z * y.T) + z.exp() * (z + z)
+    return (w.relu() * x.T).sum() + (w + y.T).clamp(-1, 1).mean() + (z - w).T.square().sum()
+
+
+def transposed_leaves(x, y):
+    u, v = (a.detach().T.requires_grad_() for a in (x, y))
+    (u.sin() * v + (u + v)).sum().backward()
+    return (x * u.grad.T + y.T.mul(v.grad).T).sum()
+
+
 def in_place(x, y):
     z = x * y
     z.mul_(x).add_(1.0)
@@ -78,7 +94,7 @@ def views(x, y):
 
 PROGRAMS = [
     shared_leaf, numbers, selected, through_matmul, broadcast, strided, several_roots,
-    beside_each_other, compiled_forward, in_place, views,
+    beside_each_other, compiled_forward, of_three, transposed, transposed_leaves, in_place, views,
 ]  # fmt: skip
 
 
@@ -282,6 +298,20 @@ def test_free_memory_is_bounded(monkeypatch):
         assert buffers._pool.nbytes <= 5 << 20
     buffers.release_all()
     assert buffers._pool.nbytes == 0
+
+
+def test_arrays_in_another_order_are_not_numpys(monkeypatch):
+    def results(x, y):
+        return [x * y, x.erf(), x.clamp(-1, 1), tg.where(x > y, x, 0.5)]
+
+    for shape, order in ((SHAPE, (1, 0)), ((600, 7, 100), (2, 0, 1))):
+        x, y = (leaf(seed, shape=shape).detach().permute(order) for seed in (0, 1))
+        found = results(x, y)
+        with monkeypatch.context() as patch:
+            patch.setattr(library, "forward", None)
+            for result, again in zip(found, results(x, y), strict=True):
+                np.testing.assert_allclose(result.numpy(), again.numpy(), rtol=1e-6, strict=True)
+                assert result.stride() == again.stride() == x.stride()
 
 
 def test_small_arrays_are_numpys():

@@ -40,7 +40,18 @@ def has_native(primitive):
 
 
 #: Functions made of one operation, or of none that rounds.
-EXACT = {"relu", "leaky_relu", "prelu", "softshrink", "hardshrink", "hardsigmoid", "cube", "rsqrt"}
+EXACT = {
+    "where",
+    "masked_fill_number",
+    "relu",
+    "leaky_relu",
+    "prelu",
+    "softshrink",
+    "hardshrink",
+    "hardsigmoid",
+    "cube",
+    "rsqrt",
+}
 
 
 def assert_close(primitive, first, second):
@@ -217,6 +228,56 @@ def test_numbers_of_any_value(values, number, dtype):
     for name in PATHS:
         if name.startswith(("mul", "div", "sub")) and PATHS[name][1].numbers:
             assert_same(PATHS[name][1].primitive, *both(name), [x, number])
+
+
+#: Values of the first input, the second and the third.
+THREE = [
+    (lambda a: a[:6], lambda a: a[1:7], lambda a: a[2:8]), (lambda a: a[:6], 0.5, 1.5),
+    (lambda a: a[:6], 0, -0.0), (lambda a: a[:6], 0.0, lambda a: a[1:7]),
+    (lambda a: a[:6], lambda a: a[1:7], 3), (lambda a: a[:6], lambda a: a[:1], 3.0),
+    (lambda a: a[:6].reshape(2, 3).T, lambda a: a[2:8].reshape(3, 2), 1.0),
+    (lambda a: a[:6], lambda a: a[1:7], np.nan), (lambda a: a[0], lambda a: a[1], 2.5),
+    (lambda a: a[::2], lambda a: a[1::2], 2), (lambda a: a[:0], lambda a: a[:0], 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("parts", THREE)
+@pytest.mark.parametrize("name", [n for n in PATHS if PATHS[n][1].primitive.arity == 3])
+def test_three_inputs_and_numbers(name, parts, dtype):
+    primitive = PATHS[name][1].primitive
+    leaf = tg.linspace(-2, 2, 8, dtype=tg.float32 if dtype == np.float32 else tg.float64)
+    for need in (False, True):
+        leaf = leaf.detach().requires_grad_(need)
+        operands = [part(leaf) if callable(part) else part for part in parts]
+        if primitive.condition:
+            operands[0] = operands[0] > 0
+            if not isinstance(operands[1], tg.Tensor):
+                operands = [operands[0], parts[0](leaf), operands[1]]
+        for _ in range(2):  # at first numbers may be those that aren't known
+            assert_same(primitive, *both(name), operands)
+
+
+def test_nothing_of_three_inputs_leaks():
+    x = tg.rand(5, dtype=tg.float64, requires_grad=True)
+    mask = x > 0.5
+    held = (x._array, mask._array, x._place, x._spec, None, x._spec.number, x._spec.dtype)
+
+    def work():
+        for _ in range(1000):
+            tg.where(mask, x.clamp(0, 1.25), 0.0).lerp(x, 0.25)
+            tg.where(mask, 1.25, x)
+
+    def counts():
+        tape.sweep(full=True)
+        gc.collect()
+        return [sys.getrefcount(v) for v in held]
+
+    work()
+    before = counts()
+    work()
+    for a, b in zip(before, counts(), strict=True):
+        assert abs(a - b) < 100
 
 
 def test_nothing_leaks():

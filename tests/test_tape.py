@@ -234,7 +234,6 @@ print(set(codes))
     assert run.stdout.strip() == "{0}", run.stderr
 
 
-
 def test_positions():
     x = leaf(3)
     y = x * x

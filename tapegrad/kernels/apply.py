@@ -40,6 +40,7 @@ from tapegrad.kernels.layout import (
     TRUE,
     TUPLE,
     USUAL_SLOT,
+    VARIADIC_SLOT,
     VIEW_SLOT,
 )
 from tapegrad.kernels.native import (
@@ -100,13 +101,16 @@ def _apply(fields: int, self: int, args: int, count: int, names: int) -> int:
         load64(primitive + TYPE) == shared[PRIMITIVE]
         and load64(inputs + TYPE) == shared[TUPLE]
         and (params == 0 or load64(params + TYPE) == shared[TUPLE])
-        and load64(primitive + shared[USUAL_SLOT]) == true
     )
+    variadic = False
+    if ready:
+        variadic = load64(primitive + shared[VARIADIC_SLOT]) == true
+        ready = variadic or load64(primitive + shared[USUAL_SLOT]) == true
     n = given = types.int64(0)
     if ready:
         n = tuple_size(inputs)
         given = tuple_size(params) if params != 0 else types.int64(0)
-        ready = n <= MOST and given <= MOST
+        ready = n > 0 and n <= MOST and given <= MOST
     mask = types.int64(0)
     nbytes = types.int64(0)
     specs = vector()
@@ -145,7 +149,10 @@ def _apply(fields: int, self: int, args: int, count: int, names: int) -> int:
         value = held(tuple_get(params, i))
         tuple_set(arrays, n + i, value)
         store64(stack + 8 * (n + i), value)
-    array = call_object(load64(primitive + shared[FORWARD_SLOT]), stack, n + given, 0)
+    if variadic:
+        array = _call_with_all(shared, primitive, arrays, n, given, stack)
+    else:
+        array = call_object(load64(primitive + shared[FORWARD_SLOT]), stack, n + given, 0)
     if array != 0 and load64(array + TYPE) != shared[NDARRAY]:
         store64(stack, array)
         result = array
@@ -175,11 +182,11 @@ def _apply(fields: int, self: int, args: int, count: int, names: int) -> int:
 
     done = True
     if mode == RECORDING and mask != 0 and load64(spec + shared[DIFFERENTIABLE_SLOT]) == true:
-        plan = _plan(shared, primitive, mask, stack)
+        plan = _plan(shared, primitive, mask | (one << n) if variadic else mask, stack)
         done = plan != 0
         if done and plan != none:
             nbytes += own_int(load64(spec + shared[NBYTES_SLOT]))
-            done = _record(shared, primitive, plan, arrays, places, specs, out, stack)
+            done = _record(shared, primitive, plan, arrays, places, specs, out, stack, variadic)
             if done:
                 serial = own_int(load64(out + shared[PLACE_SLOT]))
                 done = sweep_if_due(shared, serial, nbytes)
@@ -202,6 +209,24 @@ def _apply(fields: int, self: int, args: int, count: int, names: int) -> int:
         decref(out)
         return 0
     return out
+
+
+@register_jitable(inline="always")
+def _call_with_all(
+    shared: Any, primitive: Any, arrays: Any, n: Any, given: Any, stack: Any
+) -> Any:  # fmt: skip
+    """``forward((*arrays), *params)``: a new reference, or 0 with an exception set."""
+    array = types.int64(0)
+    inputs = tuple_new(n)
+    if inputs != 0:
+        for i in range(n):
+            tuple_set(inputs, i, held(tuple_get(arrays, i)))
+        store64(stack, inputs)
+        for i in range(given):
+            store64(stack + 8 * (1 + i), tuple_get(arrays, n + i))
+        array = call_object(load64(primitive + shared[FORWARD_SLOT]), stack, 1 + given, 0)
+    decref(inputs)
+    return array
 
 
 @register_jitable(inline="always")
@@ -250,7 +275,7 @@ def _plan(shared: Any, primitive: Any, mask: Any, stack: Any) -> Any:
 @register_jitable(inline="always")
 def _record(
     shared: Any, primitive: Any, plan: Any, arrays: Any, places: Any, specs: Any, out: Any,
-    stack: Any,
+    stack: Any, variadic: Any,
 ) -> Any:  # fmt: skip
     """Append the record of ``out`` and give it its place; False with an exception set."""
     none = shared[NONE]
@@ -267,17 +292,18 @@ def _record(
         store64(stack, candidates)
         saved = call_object(tuple_get(plan, 1), stack, 1, 0)
     decref(candidates)
-    kept = tuple_new(given + n)
+    # The parameters and shapes; the shapes of any number of inputs are a tuple of their own.
+    kept = tuple_new(given + (1 if variadic else n))
+    shapes = tuple_new(n) if variadic else kept
     record = tuple_new(5 + 2 * n)
-    if saved == 0 or kept == 0 or record == 0:
-        decref(saved)
-        decref(kept)
-        decref(record)
-        return False
-    serial = next_of(shared[SERIALS])
+    serial = types.int64(0)
+    if saved != 0 and kept != 0 and shapes != 0 and record != 0:
+        serial = next_of(shared[SERIALS])
     if serial == 0:
         decref(saved)
         decref(kept)
+        if variadic:
+            decref(shapes)
         decref(record)
         return False
     dropped = tuple_get(plan, 0)
@@ -285,7 +311,9 @@ def _record(
         tuple_set(kept, i, held(tuple_get(arrays, n + i)))
     for i in range(n):
         shape = load64(load64(specs + 8 * i) + shared[SHAPE_SLOT])
-        tuple_set(kept, given + i, held(shape))
+        tuple_set(shapes, i if variadic else given + i, held(shape))
+    if variadic:
+        tuple_set(kept, given, shapes)
     tuple_set(record, 0, serial)
     tuple_set(record, 1, held(load64(primitive + shared[CODE_SLOT])))
     tuple_set(record, 2, held(load64(spec + shared[NUMBER_SLOT])))

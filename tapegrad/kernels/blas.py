@@ -1,4 +1,4 @@
-"""Products of matrices in compiled code: BLAS, as NumPy's own inner loop calls it."""
+"""Products of matrices in compiled code: BLAS, as NumPy's own inner loop calls it, or our tiles."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numba import carray, types
 from numba.extending import register_jitable
 
+from tapegrad.kernels.fused.products import small_product
 from tapegrad.kernels.native import (
     allocate,
     call_gufunc_loop,
@@ -17,19 +18,20 @@ from tapegrad.kernels.native import (
     ufunc_loop,
 )
 
-__all__ = ["ADD", "KINDS", "TOOL_FIELDS", "product", "tools"]
+__all__ = ["ADD", "ARRAY_KIND", "BOOL", "INT64", "KINDS", "TOOL_FIELDS", "product", "tools"]
 
 #: The inner loops whose addresses and data kernels are given, before the ids of some types.
 TOOLS = ((np.matmul, "ff->f"), (np.matmul, "dd->d"), (np.add, "ff->f"), (np.add, "dd->d"))
-TOOL_FIELDS = 12
-#: Where the loops of ``add`` and the ids of types begin.
-ADD, KINDS = 4, 8
+TOOL_FIELDS = 15
+#: Where the loops of ``add`` and the ids of types begin; those of two dtypes and of ndarray.
+ADD, KINDS, INT64, BOOL, ARRAY_KIND = 4, 8, 12, 13, 14
 
 
 def tools() -> np.ndarray:
-    """What kernels find at ``tools``: the loops of `TOOLS`, slice, int, None and Ellipsis."""
+    """What kernels find at ``tools``: the loops of `TOOLS`, and the things that they ask for."""
     loops = [x for ufunc, kinds in TOOLS for x in ufunc_loop(ufunc, kinds) or (0, 0)]
-    return np.array([*loops, *map(id, (slice, int, None, type(...)))], np.int64)
+    kinds = (slice, int, None, type(...), np.dtype(np.int64), np.dtype(bool), np.ndarray)
+    return np.array([*loops, *map(id, kinds)], np.int64)
 
 
 @register_jitable(inline="always")
@@ -41,6 +43,8 @@ def product(
 
     Returns 1, or 0 if there is no memory.
     """
+    if small_product(zero, to, add, sizes, x, x_strides, y, y_strides):
+        return 1
     loops = carray(pointer_to(tools, types.int64(1)), TOOL_FIELDS)
     itemsize = types.int64(size_of(zero))
     first = 0 if itemsize == 4 else 2

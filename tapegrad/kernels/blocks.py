@@ -181,6 +181,8 @@ class Planner:
         self.records = self.replay.tape.records
         record = self.records[index]
         self.spec = specs[record[SPEC]]
+        #: The order of elements in memory, the slow dimensions first, once an array told it.
+        self.order: Any = None
         #: Positions and kernels of the run's records; places of those that get shares from it.
         self.found: list[tuple[int, list[Any]]] = []
         self.wanted = {record[PLACE]}
@@ -224,9 +226,8 @@ class Planner:
             check_saved(record)
         for x in record[INPUTS + n :]:
             if x is not None and not (
-                x.flags.c_contiguous
-                and x.flags.aligned
-                and (x.ndim == 0 or x.shape == spec.shape)
+                x.flags.aligned
+                and (x.ndim == 0 or (x.shape == spec.shape and self._is_in_order(x)))
                 and (x.dtype == spec.dtype or (primitive.condition and x.dtype == bool))
             ):
                 return None
@@ -238,8 +239,22 @@ class Planner:
             address = compiled().kernel(record[CODE], i, spec.dtype)
             if address is None or not self._takes(source):
                 return None
+            if source < 0 and not self._is_usual_order():
+                return None  # leaves have buffers in C's order
             kernels.append(address)
         return kernels if any(kernels) else None  # its way ends here: it keeps what it saved
+
+    def _is_in_order(self, x: np.ndarray) -> bool:
+        if self.order is None:
+            self.order = np.argsort(np.negative(x.strides), kind="stable")
+            if x.flags.c_contiguous:  # whatever the strides of dimensions of size 1 are
+                self.order = np.arange(x.ndim)
+        return x.transpose(self.order).flags.c_contiguous
+
+    def _is_usual_order(self) -> bool:
+        if self.order is None:
+            self.order = np.arange(self.spec.ndim)
+        return bool((np.diff(self.order) > 0).all())
 
     def _unwanted(self, source: int) -> bool:
         """Whether a place gets no share: it isn't on the way, or the leaf is gone."""
@@ -267,6 +282,7 @@ class Planner:
         """Run the records that were found, as `Replay.step` would one after the other."""
         replay, walk, records = self.replay, self.walk, self.records
         run = Run(self.spec.shape, self.spec.dtype)
+        self._is_usual_order()  # from here on there is one
         inside = {records[index][PLACE] for index, _ in self.found}
         ended: dict[int, np.ndarray] = {}  # adjoints that leave the run
         for index, kernels in self.found:
@@ -303,17 +319,22 @@ class Planner:
         if not any(adjoint.strides):
             run.put_constant(place, adjoint[(0,) * adjoint.ndim])
         else:
-            run.put(place, np.ascontiguousarray(adjoint), True)
+            run.put(place, adjoint if self._is_in_order(adjoint) else self._copy(adjoint), True)
 
     def _gathered(self, place: int) -> tuple[np.ndarray, bool]:
         """An array for the adjoint of a place, to be changed, and whether it has shares."""
         before, own, filled = self.walk.gathered(place)
-        if before is not None and own and before.flags.c_contiguous:
+        if before is not None and own and self._is_in_order(before):
             return before, filled
-        array = buffers.empty(self.spec.shape, self.spec.dtype)
-        if filled:
-            array[...] = before
-        return array, filled
+        return self._copy(before if filled else None), filled
+
+    def _copy(self, adjoint: np.ndarray | None) -> np.ndarray:
+        """A new array in the run's order, with these values if there are some."""
+        shape = tuple([self.spec.shape[k] for k in self.order])
+        array = buffers.empty(shape, self.spec.dtype).transpose(np.argsort(self.order))
+        if adjoint is not None:
+            array[...] = adjoint
+        return array
 
 
 def run_blocks(walk: Any, index: int) -> bool:

@@ -120,7 +120,8 @@ class _Tables:
         """Enter the primitives and specs that are new."""
         for code in range(self.primitives, min(len(primitives), self.structural.size)):
             primitive = primitives[code]
-            self.structural[code] = 0 if primitive.native else -1 if is_for_python(code) else 1
+            kind = 2 if primitive.arity < 0 else 1
+            self.structural[code] = 0 if primitive.native else -1 if is_for_python(code) else kind
             self.primitives = code + 1
         for number in range(self.specs, min(len(specs), self.of_specs.size // 3)):
             spec = specs[number]
@@ -136,7 +137,7 @@ class _Tables:
 def is_for_python(code: int) -> bool:
     """Whether a primitive has no kernels at all: the adjoints of its records stay with Python."""
     primitive = primitives[code]
-    own = any(kernel_of(primitive, i) is not None for i in range(primitive.arity))
+    own = any(kernel_of(primitive, i) is not None for i in range(ARITY))
     return not primitive.native and not own
 
 

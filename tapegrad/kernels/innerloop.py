@@ -59,28 +59,67 @@ def {name}(args, dimensions, steps, data):
             carray(pointer_to(out + i * d_out, real(0)), 1)[0] = function(x_i, y_i)
 """
 
+# The first one may be a condition. There are no gaps: a step is that of the dtype, or 0.
+_OF_THREE = """\
+def {name}(args, dimensions, steps, data):
+    n = load64(dimensions)
+    x, y, z, out = load64(args), load64(args + 8), load64(args + 16), load64(args + 24)
+    d_x, d_y, d_z = load64(steps), load64(steps + 8), load64(steps + 16)
+    X = carray(pointer_to(x, first(0)), n)
+    Y = carray(pointer_to(y, real(0)), n)
+    Z = carray(pointer_to(z, real(0)), n)
+    OUT = carray(pointer_to(out, real(0)), n)
+    if n == 0:
+        return
+    y_0, z_0 = Y[0], Z[0]
+    if d_x == 0:
+        for i in range(n):
+            OUT[i] = function(X[0], Y[i if d_y else 0], Z[i if d_z else 0])
+    elif d_y == size and d_z == size:
+        for i in range(n):
+            OUT[i] = function(X[i], Y[i], Z[i])
+    elif d_y == size:
+        for i in range(n):
+            OUT[i] = function(X[i], Y[i], z_0)
+    elif d_z == size:
+        for i in range(n):
+            OUT[i] = function(X[i], y_0, Z[i])
+    else:
+        for i in range(n):
+            OUT[i] = function(X[i], y_0, z_0)
+"""
+_SOURCES = {1: _OF_ONE, 2: _OF_TWO, 3: _OF_THREE}
+
 
 def inner_loop(primitive: Primitive, dtype: np.dtype[Any]) -> Any:
-    """The compiled loop of a primitive of one or two inputs, for float32 or float64."""
+    """The compiled loop of a primitive of up to three inputs, for float32 or float64."""
     if isinstance(primitive.scalar, str):
         function, mark = vectormath.of_one[primitive.scalar], vectormath.stamp()
     else:
-        function, mark = on_scalars(primitive.forward, dtype), stamp(primitive.forward)
-    return compile_loop(primitive.name, function, primitive.arity, dtype, mark)
+        written = primitive.forward if primitive.scalar is True else primitive.scalar
+        function, mark = on_scalars(written, dtype), stamp(written)
+    arity, condition = primitive.arity, primitive.condition
+    return compile_loop(primitive.name, function, arity, dtype, mark, condition)
 
 
-def compile_loop(what: str, function: Any, arity: int, dtype: np.dtype[Any], mark: bytes) -> Any:
+def compile_loop(
+    what: str, function: Any, arity: int, dtype: np.dtype[Any], mark: bytes,
+    condition: bool = False,
+) -> Any:  # fmt: skip
     """The loop around a function that Numba knows; ``mark`` is a digest of its code."""
     name = f"{what}_{dtype.name}_{mark.hex()[:16]}"
-    source = (_OF_ONE if arity == 1 else _OF_TWO).format(name=name)
+    source = _SOURCES[arity].format(name=name)
+    real = numba.float32 if dtype == np.float32 else numba.float64
     space = {
         "__name__": __name__,
         "carray": carray,
         "function": function,
         "load64": load64,
         "pointer_to": pointer_to,
-        "real": numba.float32 if dtype == np.float32 else numba.float64,
+        "real": real,
         "size": dtype.itemsize,
+        "first": numba.boolean if condition else real,
+        "first_size": 1 if condition else dtype.itemsize,
     }
     exec(compile(source, f"<inner loop of {what}>", "exec"), space)
     cache = KernelCache(f"{what}-{dtype.name}", source.encode(), mark)

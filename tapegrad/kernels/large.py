@@ -37,14 +37,18 @@ def _loop_of(primitive: Primitive, dtype: np.dtype[Any]) -> tuple[Any, ...] | No
 def large_forward(primitive: Primitive, arrays: tuple[np.ndarray, ...]) -> np.ndarray | None:
     """The result of an elementwise primitive; None where it is for NumPy.
 
-    The arrays are contiguous ones of one shape and dtype, float32 or float64, or 0-d.
+    The arrays are of one dtype, float32 or float64 (but for a condition), and of one shape or 0-d;
+    they have no gaps, and their elements one order in memory.
     """
-    if primitive.arity != len(arrays) or len(arrays) > 2:
+    if primitive.arity != len(arrays) or len(arrays) > 3:
         return None
-    largest = max(arrays, key=_ndim)
+    largest = max(arrays[primitive.condition :], key=_ndim)
     dtype, shape = largest.dtype, largest.shape
-    for x in arrays:
-        alike = x.dtype == dtype and x.flags.c_contiguous and x.flags.aligned
+    if not largest.flags.c_contiguous:
+        return _in_order(primitive, arrays, largest)
+    for i, x in enumerate(arrays):
+        wanted = np.bool_ if i < primitive.condition else dtype
+        alike = x.dtype == wanted and x.flags.c_contiguous and x.flags.aligned
         if not alike or (x.ndim and x.shape != shape):
             return None
     found = _loop_of(primitive, dtype) if dtype.char in "fd" and dtype.isnative else None
@@ -61,6 +65,18 @@ def large_forward(primitive: Primitive, arrays: tuple[np.ndarray, ...]) -> np.nd
     else:
         threads.share(out.size, work)
     return out
+
+
+def _in_order(
+    primitive: Primitive, arrays: tuple[np.ndarray, ...], largest: np.ndarray
+) -> np.ndarray | None:
+    """The same for arrays such as a transposed matrix: with the slow dimensions first."""
+    order = np.argsort(np.negative(largest.strides), kind="stable")
+    if not largest.transpose(order).flags.c_contiguous:
+        return None
+    turned = tuple(x.transpose(order) if x.ndim == order.size else x for x in arrays)
+    out = large_forward(primitive, turned)
+    return None if out is None else out.transpose(np.argsort(order))
 
 
 def _ndim(x: np.ndarray) -> int:

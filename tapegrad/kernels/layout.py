@@ -55,6 +55,7 @@ __all__ = ["SHARED_FIELDS", "make_shared"]
     CODE_SLOT,
     PLANS_SLOT,
     VIEW_SLOT,
+    VARIADIC_SLOT,
     PLAIN,  # addresses of the switch's fields
     PAUSED,
     LIMIT,
@@ -69,8 +70,8 @@ __all__ = ["SHARED_FIELDS", "make_shared"]
     MARK_VIEW,
     BYTES,  # kept by records since the last sweep, of arrays that are not small
     NEW_ARRAY,  # address of PyArray_NewFromDescr
-) = range(50)
-SHARED_FIELDS = 50
+) = range(51)
+SHARED_FIELDS = 51
 
 #: The number of PyArray_NewFromDescr in NumPy's table of functions.
 NEW_FROM_DESCR = 94
@@ -98,7 +99,7 @@ def make_shared(kind: Any, view_kind: Any, mark_view: Callable[..., None]) -> np
                 *("number", "constants", "shape", "nbytes", "differentiable", "as_bool"),
             ),
         ),
-        (USUAL_SLOT, Primitive, ("usual", "forward", "code", "plans", "view")),
+        (USUAL_SLOT, Primitive, ("usual", "forward", "code", "plans", "view", "variadic")),
     ):
         fields[first : first + len(slots)] = [offset_of(owner, slot) for slot in slots]
     switches = [id(switch) + offset_of(Switch, slot) for slot in ("plain", "paused", "limit")]

@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 from numba import carray, types
+from numba.extending import register_jitable
 
 from tapegrad.kernels.adjoint import ARITY
 from tapegrad.kernels.cache import source_cache
@@ -86,7 +87,8 @@ DONE, YIELD, PYTHON, NEW_LEAF, NEW_KERNEL, NO_MEMORY = range(6)
     SPECS,  # address: for each spec its size, dtype (-1: not one for kernels), id of the shape
     KERNELS,  # address: for each primitive, input and dtype a kernel (0: not compiled, -1: none)
     TOOLS,  # address of what structural kernels use
-    STRUCTURAL,  # address: for each primitive 0: kernels of rules, 1: structural ones, -1: none
+    STRUCTURAL,  # address: for each primitive 0: kernels of rules, 1: structural ones, of any
+    # number of inputs 2, -1: none
     STOPS,  # address of the descending serials that Python wants to handle, and a last 0
     STOP,  # position in the stops
     RETAIN,  # keep saved values
@@ -110,6 +112,17 @@ LONG_SUM = 64
 #: Elements, plus RECORD_WORK for each record, that are some 5 ms of work.
 BUDGET_ELEMENTS = 200_000
 RECORD_WORK = 40
+
+
+@register_jitable
+def shape_of(params: Any, arity: Any, i: Any, structural: Any) -> Any:
+    """The shape of an input of a structural record."""
+    last = tuple_size(params) - 1
+    if structural == 2:
+        shape = tuple_get(tuple_get(params, last), i)
+    else:
+        shape = tuple_get(params, last - arity + 1 + i)
+    return shape
 
 
 def _loop(state_address: int) -> int:
@@ -174,12 +187,12 @@ def _loop(state_address: int) -> int:
         # First see that all is there, so that Python can take over before anything has been done.
         form_0 = form_1 = form_2 = types.int64(FULL)
         rows = types.int64(1)
-        if structural == 1:
+        if structural != 0:
             for i in range(arity + 1):
                 saved = tuple_get(record, 4 + arity + i)
                 shape = specs[3 * spec + 2]
                 if i < arity:
-                    shape = tuple_get(params, tuple_size(params) - arity + i)
+                    shape = shape_of(params, arity, i, structural)
                 if saved != none and not has_shape(saved, shape):
                     return PYTHON
         elif params != none:
@@ -227,7 +240,7 @@ def _loop(state_address: int) -> int:
                 # What the input was when it was used: it may have been given other data since.
                 shape = specs[3 * spec + 2]
                 if structural != 0:
-                    shape = tuple_get(params, tuple_size(params) - arity + i)
+                    shape = shape_of(params, arity, i, structural)
                 elif params != none:
                     shape = specs[3 * own_int(tuple_get(params, i)) + 2]
                 place = own_int(object_)

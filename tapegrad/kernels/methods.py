@@ -13,7 +13,7 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
-from tapegrad.kernels import apply, forward
+from tapegrad.kernels import apply, forward, ternary
 from tapegrad.kernels.innerloop import inner_loop
 from tapegrad.kernels.native import ufunc_loop
 from tapegrad.primitive import Primitive
@@ -24,8 +24,10 @@ __all__ = ["NativeOperators"]
 FLAGS = 0x80 | 0x02
 
 
-#: The field that holds the address of an operator's loop, by dtype.
-LOOPS = {np.dtype(np.float32): forward.LOOP_32, np.dtype(np.float64): forward.LOOP_64}
+#: The fields that hold the addresses of an operator's loops.
+LOOPS = {2: (forward.LOOP_32, forward.LOOP_64), 3: (ternary.LOOP_32, ternary.LOOP_64)}
+LOOPS[1] = LOOPS[2]
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 class _Definition(ctypes.Structure):
@@ -68,17 +70,21 @@ class NativeOperators:
 
     def __init__(self, kind: type, shared: np.ndarray) -> None:
         self._forward = forward.compile_forward()
+        self._ternary = ternary.compile_ternary()
         self._apply = apply.compile_apply()
         self._kept: list[Any] = []  # what the machine code knows by address
         self._type = kind
         self._shared = shared
         self._fields: list[np.ndarray] = []
+        self._arities: list[int] = []
         self._names: list[str] = []
 
     def add(
         self, primitive: Primitive, short: Callable[..., Any], swapped: bool, numbers: bool
     ) -> int | None:
         """Note an operator, as a `shortpaths.ShortPath` describes it; None if it has no loops."""
+        if primitive.arity == 3:
+            return self._add_ternary(primitive, short)
         as_bool = not any(primitive.bound)
         scalar = primitive.scalar
         compiled = scalar is not None and not isinstance(scalar, np.ufunc)
@@ -109,9 +115,26 @@ class NativeOperators:
             fields[first + 2] = out in saves
         if compiled:
             fields[forward.FALLBACK] = id(self._compiling(primitive, short, fields))
+        return self._note(primitive, short, fields)
+
+    def _note(self, primitive: Primitive, short: Callable[..., Any], fields: np.ndarray) -> int:
         self._kept += [short, primitive.code]
         self._fields.append(fields)
+        self._arities.append(primitive.arity)
         return len(self._fields) - 1
+
+    def _add_ternary(self, primitive: Primitive, short: Callable[..., Any]) -> int | None:
+        if primitive.scalar is None:
+            return None
+        fields = np.zeros(ternary.OPERATOR_FIELDS, np.int64)
+        fields[ternary.SHARED] = self._shared.ctypes.data
+        fields[ternary.FALLBACK] = id(self._compiling(primitive, short, fields))
+        fields[ternary.CODE] = id(primitive.code)
+        fields[ternary.CONDITION] = primitive.condition
+        for i, rule in enumerate(primitive.bound):
+            fields[ternary.RULED] |= (rule is not None) << i
+            fields[ternary.SAVES_FOR_X + i] = sum(1 << k for k in primitive.saves[i])
+        return self._note(primitive, short, fields)
 
     def _compiling(
         self, primitive: Primitive, short: Callable[..., Any], fields: np.ndarray
@@ -122,13 +145,15 @@ class NativeOperators:
         """
 
         def first(*operands: Any, **named: Any) -> Any:
-            if operands and type(operands[0]) is self._type:
-                dtype: np.dtype[Any] = getattr(operands[0], "_spec").dtype  # noqa: B009
-                at = LOOPS.get(dtype)
-                if at is not None and not fields[at]:
-                    loop = inner_loop(primitive, dtype)
-                    self._kept.append(loop)
-                    fields[at] = loop.address
+            for x in operands[primitive.condition :]:
+                if type(x) is self._type:
+                    dtype: np.dtype[Any] = getattr(x, "_spec").dtype  # noqa: B009
+                    at = LOOPS[primitive.arity][DTYPES.index(dtype)] if dtype in DTYPES else 0
+                    if at and not fields[at]:
+                        loop = inner_loop(primitive, dtype)
+                        self._kept.append(loop)
+                        fields[at] = loop.address
+                    break
             return short(*operands, **named)
 
         self._kept.append(first)
@@ -137,8 +162,12 @@ class NativeOperators:
     def link(self, apply_in_python: Callable[..., Any]) -> Callable[..., Any]:
         """Make the machine code of all operators that have been noted, and of ``apply``."""
         text = [
-            _TRAMPOLINE.format(i=i, target=self._forward.address, fields=fields.ctypes.data)
-            for i, fields in enumerate(self._fields)
+            _TRAMPOLINE.format(
+                i=i,
+                target=(self._ternary if arity == 3 else self._forward).address,
+                fields=fields.ctypes.data,
+            )
+            for i, (fields, arity) in enumerate(zip(self._fields, self._arities, strict=True))
         ]
         fields = np.array([self._shared.ctypes.data, id(apply_in_python)], np.int64)
         self._kept += [fields, apply_in_python]
@@ -153,14 +182,14 @@ class NativeOperators:
 
     def method(self, operator: int, name: str, doc: str) -> Any:
         """The operator as a method, for the type's dictionary."""
-        binary = "other, /" if self._fields[operator][forward.ARITY] == 2 else "/"
+        binary = "other, /" if self._arities[operator] == 2 else "/"
         definition = self._define(f"method_{operator}", name, f"{name}($self, {binary})", doc)
         return _new_method(self._type, definition)
 
     def function(self, operator: int, name: str, doc: str) -> Any:
         """The operator as a function."""
-        binary = ", other" if self._fields[operator][forward.ARITY] == 2 else ""
-        definition = self._define(f"function_{operator}", name, f"{name}(input{binary})", doc)
+        others = ("", ", other", ", second, third")[self._arities[operator] - 1]
+        definition = self._define(f"function_{operator}", name, f"{name}(input{others})", doc)
         return _new_function(definition, None, "tapegrad", None)
 
     def _define(self, symbol: str, name: str, signature: str, doc: str) -> int:

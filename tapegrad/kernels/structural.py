@@ -19,10 +19,11 @@ from numba import carray, types
 from numba.cpython.unsafe.tuple import tuple_setitem as tuple_set_item
 from numba.extending import register_jitable
 
-from tapegrad.kernels import layers, reducing, vectormath
+from tapegrad.kernels import along, layers, picking, reducing, vectormath
 from tapegrad.kernels.adjoint import DTYPES
 from tapegrad.kernels.blas import KINDS, TOOL_FIELDS, product
 from tapegrad.kernels.cache import KernelCache, fingerprint
+from tapegrad.kernels.fused import products
 from tapegrad.kernels.native import (
     C_CONTIGUOUS,
     DATA,
@@ -249,9 +250,14 @@ def basic_x(
             kind = load64(item + TYPE)
             if item == none:
                 continue
-            if found >= ndim or (kind != slice_type and kind != int_type):
-                # An ellipsis at the end leaves the other dimensions as they are.
-                possible = possible and k == tuple_size(index) - 1 and kind == loops[KINDS + 3]
+            if kind == loops[KINDS + 3]:  # an ellipsis leaves dimensions as they are
+                rest = types.int64(0)
+                for i in range(k + 1, tuple_size(index)):
+                    rest += 1 if tuple_get(index, i) != none else 0
+                found = ndim - rest
+                continue
+            if found >= ndim or found < 0 or (kind != slice_type and kind != int_type):
+                possible = False
                 break
             size = as_int(tuple_get(shape, found))
             if kind == int_type:
@@ -285,7 +291,9 @@ def basic_x(
 
 
 #: The kernels of rules, by the rules' modules and names.
-KERNELS: dict[str, Callable[..., Any]] = {
+KERNELS: dict[str, Any] = {
+    **along.KERNELS,
+    **picking.KERNELS,
     **reducing.KERNELS,
     "reductions.sum_all_x": sum_all_x,
     "reductions.mean_all_x": mean_all_x,
@@ -304,13 +312,17 @@ KERNELS: dict[str, Callable[..., Any]] = {
 
 def kernel_of(primitive: Primitive, index: int) -> Callable[..., Any] | None:
     """The kernel that stands beside the rule of an input; None if there is none."""
-    rule = primitive.bound[index] if 0 <= index < primitive.arity else None
-    if rule is None or primitive.elementwise:
+    variadic = primitive.arity < 0
+    if primitive.elementwise or not (variadic or 0 <= index < primitive.arity):
+        return None
+    rule = primitive.bound[0 if variadic else index]
+    if rule is None:
         return None
     package, _, module = (rule.rule.__module__ or "").rpartition(".")
     if not f"{package}.".startswith("tapegrad.rules."):
         return None
-    return KERNELS.get(f"{module}.{rule.rule.__name__}")
+    kernel = KERNELS.get(f"{module}.{rule.rule.__name__}")
+    return kernel[index] if variadic and kernel is not None else kernel
 
 
 def structural_kernel(primitive: Primitive, index: int, dtype: np.dtype[Any]) -> Any | None:
@@ -318,7 +330,8 @@ def structural_kernel(primitive: Primitive, index: int, dtype: np.dtype[Any]) ->
     kernel = kernel_of(primitive, index)
     if kernel is None or dtype not in DTYPES:
         return None
-    stamp = hashlib.sha256(fingerprint(kernel) + vectormath.stamp()).digest()
+    own = fingerprint(kernel) + vectormath.stamp() + products.stamp()
+    stamp = hashlib.sha256(own).digest()
     name = f"{kernel.__name__}_{dtype.name}_{stamp.hex()[:16]}"  # see `adjoint_kernel`
     source = _SOURCE.format(name=name)
     space = {

@@ -57,6 +57,11 @@ def clamp_forward(x, y, z):
     return np.minimum(out, z, out=out if out.ndim and not z.ndim else None)
 
 
+def clamp_scalar(x, y, z):
+    low = select((x >= y) | (x != x), x, y)
+    return select((low <= z) | (low != low), low, z)
+
+
 def clamp_x(out_bar, x, y, z):
     return select((x >= y) & (x <= z), out_bar, 0.0)
 
@@ -85,7 +90,9 @@ def clamp_max_y(out_bar, x, y):
     return select(x > y, out_bar, 0.0)
 
 
-clamp_ = elementwise("clamp", clamp_forward, clamp_x, clamp_y, clamp_z, hidden=True)
+clamp_ = elementwise(
+    "clamp", clamp_forward, clamp_x, clamp_y, clamp_z, scalar=clamp_scalar, hidden=True
+)
 
 
 def clamp_min_forward(x, y):
@@ -144,8 +151,9 @@ clamp_at_most = elementwise(
     grad_name="ClampBackward0",
 )  # fmt: skip
 clamp_numbers = elementwise(
-    "clamp_numbers", clamp_forward, clamp_x, None, None, hidden=True, grad_name="ClampBackward1"
-)
+    "clamp_numbers", clamp_forward, clamp_x, None, None,
+    scalar=clamp_scalar, hidden=True, grad_name="ClampBackward1",
+)  # fmt: skip
 clamp_low = elementwise(
     "clamp_low", clamp_min_forward, clamp_min_x, None,
     scalar=np.maximum, hidden=True, grad_name="ClampBackward1",

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import elementwise, public
+from tapegrad.primitive import elementwise, public, select
 from tapegrad.rules.arithmetic import same
 
 
@@ -18,6 +18,10 @@ def lerp_forward(x, y, z):
         out += x
         return out
     return np.where(z < 0.5, x + z * (y - x), y - (y - x) * (1 - z))
+
+
+def lerp_scalar(x, y, z):
+    return select(z < 0.5, x + z * (y - x), y - (y - x) * (1 - z))
 
 
 def lerp_x(z):
@@ -33,10 +37,13 @@ def lerp_z(x, y):
 
 
 lerp_ = elementwise(
-    "lerp", lerp_forward, lerp_x, lerp_y, lerp_z, hidden=True, grad_name="LerpBackward1"
-)
-lerp_number = elementwise("lerp_number", lerp_forward, lerp_x, lerp_y, None, hidden=True,
-    grad_name="LerpBackward0")  # fmt: skip
+    "lerp", lerp_forward, lerp_x, lerp_y, lerp_z,
+    scalar=lerp_scalar, hidden=True, grad_name="LerpBackward1",
+)  # fmt: skip
+lerp_number = elementwise(
+    "lerp_number", lerp_forward, lerp_x, lerp_y, None,
+    scalar=lerp_scalar, hidden=True, grad_name="LerpBackward0",
+)  # fmt: skip
 
 
 @public(inplace=True)
@@ -57,6 +64,18 @@ def addcmul_z(y, w):
     return w * y
 
 
+def addcmul_one_forward(x, y, z):
+    return x + y * z
+
+
+def third(z):
+    return z
+
+
+def second(y):
+    return y
+
+
 def addcdiv_forward(x, y, z, w):
     return x + w * y / z
 
@@ -72,6 +91,11 @@ def addcdiv_z(y, z, w):
 addcmul_ = elementwise(
     "addcmul", addcmul_forward, same, addcmul_y, addcmul_z, None, hidden=True, native=False
 )
+#: With the value 1.
+addcmul_one = elementwise(
+    "addcmul_one", addcmul_one_forward, same, third, second,
+    scalar=True, hidden=True, grad_name="AddcmulBackward0",
+)  # fmt: skip
 addcdiv_ = elementwise(
     "addcdiv", addcdiv_forward, same, addcdiv_y, addcdiv_z, None, hidden=True, native=False
 )
@@ -80,6 +104,8 @@ addcdiv_ = elementwise(
 @public(inplace=True)
 def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Any:
     """``input + value * tensor1 * tensor2``."""
+    if type(value) is int and value == 1:
+        return addcmul_one(input, tensor1, tensor2)
     return addcmul_(input, tensor1, tensor2, value)
 
 

@@ -28,6 +28,7 @@ from tapegrad.rules.indexing import (
     put_x,
     put_y,
 )
+from tapegrad.rules.selection import filled
 
 
 def constant_forward(x, array):
@@ -74,8 +75,9 @@ def _long_index(index: Any, name: str, wanted: str = "int32/int64") -> np.ndarra
 
 
 def check_bounds(index: np.ndarray, axis: int, size: int, error: Any, text: str = "") -> None:
-    """Raise ``error`` unless all of a (non-negative) index is below ``size``."""
-    if index.size and not (index.min() >= 0 and index.max() < size):
+    """Raise ``error`` unless all of a (non-negative) index of int64 is below ``size``."""
+    # Without their signs negative numbers are large.
+    if index.size and np.maximum.reduce(index.view(np.uint64), None) >= size:
         bad = int(index.min()) if index.min() < 0 else int(index.max())
         raise error(f"{text}index {bad} is out of bounds for dimension {axis} with size {size}")
 
@@ -87,6 +89,9 @@ def mesh_of(input: Any, dim: int, index: Any, name: str, src: Any = None) -> Any
     shape = input._spec.shape
     if max(array.ndim, 1) != max(len(shape), 1):
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
+    if src is None and len(shape) == array.ndim == 1:
+        check_bounds(array, axis, shape[0], RuntimeError)
+        return (array,)
     within = src._spec.shape if src is not None else None
     if within is not None:
         if max(len(within), 1) != max(array.ndim, 1):
@@ -175,7 +180,7 @@ def rows_of(input: Any, dim: int, index: Any, name: str, wanted: str) -> Any:
 def index_select(input: Any, dim: int, index: Any) -> Any:
     """The parts at a 1-d index along ``dim``. Raises IndexError for one out of range."""
     axis, array, n = rows_of(input, dim, index, "index_select", "int32 or int64")
-    if array.size and not (array.min() >= 0 and array.max() < n):
+    if array.size and np.maximum.reduce(array.view(np.uint64), None) >= n:
         raise IndexError("index out of range in self")
     out = index_select_(as_vector(input), (*(ALL,) * axis, array))
     return out if input.ndim or array.size != 1 else out.reshape(())
@@ -327,6 +332,9 @@ def _check_value(kind: str, input: Any) -> None:
 def masked_fill(input: Any, mask: Any, value: Any) -> Any:
     """``input`` with ``value`` (a number or a 0-d Tensor) where the mask holds; they broadcast."""
     _check_mask(mask, "masked_fill_", " only supports boolean masks, but got mask with dtype")
+    spec = input._spec
+    if type(value) in (float, int) and spec.dtype.char in "fd" and mask._spec.shape == spec.shape:
+        return filled(mask, value, input)
     is_complex = value._spec.is_complex if hasattr(value, "_spec") else isinstance(value, complex)
     if is_complex and not input._spec.is_complex:
         raise RuntimeError("value cannot be converted to type float without overflow")

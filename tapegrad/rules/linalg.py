@@ -12,6 +12,7 @@ import numpy as np
 
 from tapegrad.broadcast import sum_to_shape
 from tapegrad.dtypes import from_numpy
+from tapegrad.fused import fused
 from tapegrad.primitive import Primitive, public, structural
 from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.arithmetic import add_, mul
@@ -434,12 +435,24 @@ def addr(input: Any, vec1: Any, vec2: Any, *, beta: Any = 1, alpha: Any = 1) -> 
 # -- linear ----------------------------------------------------------------------------------------
 
 
+#: So few rows (an example each) take BLAS twice as long as `few_rows`, unless they are few products
+#: of elements altogether: for those it has kernels of its own.
+FEW_ROWS, FEW_PRODUCTS = 16, 1_000_000
+
+
 def linear_forward(x, y, z):
     if x.ndim > 2:
         out = x.reshape(-1, x.shape[-1]).dot(y.T)
         out += z
         return out.reshape(*x.shape[:-1], -1) if x.size else out.reshape(*x.shape[:-1], len(y))
     if x.ndim == 2 and len(x) < len(y):
+        (rows, inner), columns = x.shape, len(y)
+        some = rows <= FEW_ROWS and rows * y.size > FEW_PRODUCTS and z.shape == (columns,)
+        kernel = fused("few_rows", x, y, z) if some else None
+        if kernel is not None:
+            out = np.empty((rows, columns), x.dtype)
+            kernel(columns, x, y, z, out, rows, inner, work=rows * y.nbytes // 8)
+            return out
         # BLAS is up to twice as fast with the long matrix first.
         return np.add(y.dot(x.T).T, z, order="C")
     out = x.dot(y.T)
@@ -477,7 +490,7 @@ linear_view = structural(
 def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     """``input @ weight.T + bias``: input (..., in), weight (out, in) or (in,), bias (out,)."""
     a, b = input._spec.shape, weight._spec.shape
-    if weight.ndim == 1:
+    if len(b) == 1:
         if bias is not None:
             raise RuntimeError("mat2 must be a matrix, got 1-D tensor")
         return matmul(input, weight)
@@ -489,7 +502,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
         raise size_error(a, b[::-1])
     if bias is None:
         return matmul(input, weight.t())
-    _check_dtypes(input, weight, "m1 and m2" if input.ndim == 1 else "mat1 and mat2")
+    _check_dtypes(input, weight, "m1 and m2" if len(a) == 1 else "mat1 and mat2")
     sizes = bias._spec.shape
     if sizes != b[:1] or bias._spec.dtype != weight._spec.dtype:
         shape = (*a[:-1], b[0])
@@ -497,7 +510,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
             names = f"{dtype_name(bias)} and {dtype_name(weight)}"
             raise RuntimeError(f"self and mat2 must have the same dtype, but got {names}")
         return _bias_of_another_shape(input, weight, bias, shape)
-    return (linear_ if input.ndim == 2 else linear_view)(input, weight, bias)
+    return Primitive.apply(linear_ if len(a) == 2 else linear_view, (input, weight, bias))
 
 
 def _bias_of_another_shape(input: Any, weight: Any, bias: Any, shape: tuple[int, ...]) -> Any:

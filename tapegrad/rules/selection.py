@@ -40,6 +40,10 @@ def heaviside(input: Any, values: Any) -> Any:
     return heaviside_(input, values)
 
 
+def where_scalar(x, y, z):
+    return select(x, y, z)
+
+
 def where_x(out_bar, x):
     return select(x, out_bar, 0.0)
 
@@ -48,7 +52,15 @@ def where_y(out_bar, x):
     return select(x, 0.0, out_bar)
 
 
-where_ = elementwise("where", np.where, None, where_x, where_y, condition=True, hidden=True)
+where_ = elementwise(
+    "where", np.where, None, where_x, where_y, condition=True, scalar=where_scalar, hidden=True
+)
+
+#: A number where the condition holds, else ``z``: `masked_fill` where nothing is to be broadcast.
+filled = elementwise(
+    "masked_fill_number", np.where, None, None, where_y, condition=True, scalar=where_scalar,
+    hidden=True, grad_name="MaskedFillBackward0",
+)  # fmt: skip
 
 
 def check_condition(condition: Any) -> None:

@@ -56,6 +56,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "masks": ("masked_fill", "masked_softmax"),
     "normalization": ("standard", "standard_x", "standard_y", "standard_y_each"),
     "pooling": ("square_pool", "square_pool_x"),
+    "products": ("few_rows",),
     "scattering": ("add_rows",),
     "softmax": ("softmax", "softmax_x", "log_softmax", "log_softmax_x", "known_classes", "nll"),
     "sums": ("column_sums",),
@@ -93,9 +94,38 @@ def _source(name: str, kinds: list[str]) -> str:
     return f"def {name}({', '.join(names)}):\n    function({given})\n"
 
 
-def _over_part(run: Any, given: list[Any], operands: Any, begin: int, end: int) -> None:
+def _over_part(run: Any, given: tuple[Any, ...], operands: Any, begin: int, end: int) -> None:
     """Run over a part; ``operands`` are alive meanwhile, whatever interrupts the other threads."""
     run(begin, end, *given)
+
+
+#: Written out for each number of operands: small arrays take less time than a loop over those.
+_CALL = """\
+def call(count, {names}, *, work=0, owners=()):
+    if not work:
+        work = max({sizes})
+    if work <= threads.LARGE_BYTES:
+        run(0, count, {given})
+    else:
+        operands = ({arrays}), owners
+        threads.share(count, functools.partial(_over_part, run, ({given}), operands))
+"""
+
+
+def _call_of(kinds: list[str], run: Any) -> Any:
+    """The function that runs compiled code on operands of these kinds."""
+    names = [f"a{i}" for i in range(len(kinds))]
+    pairs = list(zip(names, kinds, strict=True))
+    arrays = [name for name, kind in pairs if kind in ("Array", "Indices", "Bools")]
+    space = {"functools": functools, "run": run, "threads": threads, "_over_part": _over_part}
+    source = _CALL.format(
+        names=", ".join(names),
+        sizes=", ".join(f"{name}.nbytes" for name in arrays) + ", 0",
+        given="".join(f"id({name}), " if name in arrays else f"{name}, " for name in names),
+        arrays="".join(f"{name}, " for name in arrays),
+    )
+    exec(compile(source, "<call of a fused function>", "exec"), space)
+    return space["call"]
 
 
 @functools.cache
@@ -122,16 +152,6 @@ def find(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
     compiled = compile_native(space[compiled_name], signature, cache, fastmath=False)
     # CFUNCTYPE: the GIL is let go of meanwhile.
     run = ctypes.CFUNCTYPE(None, *[_C_KINDS[_KINDS[kind]] for kind in kinds])(compiled.address)
-    are_arrays = tuple(kind in ("Array", "Indices", "Bools") for kind in kinds[2:])
-
-    def call(count: int, *operands: Any, work: int = 0, owners: Any = ()) -> None:
-        given = [id(x) if a else x for x, a in zip(operands, are_arrays, strict=True)]
-        if not work:
-            work = max(x.nbytes for x, a in zip(operands, are_arrays, strict=True) if a)
-        if work <= threads.LARGE_BYTES:
-            run(0, count, *given)
-        else:
-            threads.share(count, functools.partial(_over_part, run, given, (operands, owners)))
-
-    call.compiled = compiled  # type: ignore[attr-defined]
+    call = _call_of(kinds[2:], run)
+    call.compiled = compiled
     return call

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.fused import fused
-from tapegrad.primitive import public, structural
+from tapegrad.primitive import Primitive, public, structural
 from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.linalg import linear
 from tapegrad.rules.ondemand.losses import NN, reduction_of
@@ -115,7 +115,7 @@ def _choice(
     if len(shape) == 1:
         target = target.reshape(())
     elif weight is None and len(shape) == 2 and target.dtype == np.int64 and target.size:
-        kernel = fused("known_classes", np.empty(1))
+        kernel = fused("known_classes", NO_NUMBERS)
         if kernel is not None:
             chosen, found = np.array(target, order="C"), np.empty(3, np.int64)
             kernel(1, chosen, found, ignore_index)
@@ -142,6 +142,10 @@ def _choice(
     return (grids[0], chosen, *grids[1:]), scale
 
 
+#: For `fused`, which wants an array that tells the dtype; there is none.
+NO_NUMBERS = np.zeros(1)
+
+
 @lru_cache(maxsize=64)
 def rows_up_to(n: int) -> np.ndarray:
     """The numbers of n rows; nobody writes to them."""
@@ -165,9 +169,15 @@ def cross_entropy(
     if not input.ndim:
         raise ValueError("Expected 1 or more dimensions (got 0)")
     axis = 0 if input.ndim == 1 else 1
-    if target._spec.dtype.kind == "f" and target._spec.shape == input._spec.shape:
+    shape, sizes = input._spec.shape, target._spec
+    if sizes.dtype.kind == "f" and sizes.shape == shape:
         return _of_probabilities(input, target, weight, axis, kind, label_smoothing)
     logs = log_softmax(input, axis)
+    usual = weight is None and not label_smoothing and sizes.dtype.char == "l"
+    if usual and len(shape) == 2 and sizes.shape == shape[:1]:
+        # What `nll_loss` comes to when there is nothing to refuse.
+        index, scale = _choice(shape, target._array, None, ignore_index, logs._spec.dtype)
+        return Primitive.apply(nll_, (logs,), (index, scale, kind))
     reduction = ("none", "mean", "sum")[kind]
     loss = nll_loss(logs, target, weight, None, ignore_index, None, reduction)
     if not label_smoothing:

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.broadcast import cast, fit, in_dtype_of
+from tapegrad.buffers import keep_smaller
 from tapegrad.fused import library
 from tapegrad.primitive import Primitive, primitives
 from tapegrad.spec import specs
@@ -91,6 +92,7 @@ def load_native() -> bool:
                 native.walk = walk_natively
                 library.find = _find_fused
                 library.forward = _find_forward
+                keep_smaller()
                 for function in native.when_loaded:
                     function()
     return native.loaded

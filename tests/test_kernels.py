@@ -381,6 +381,18 @@ STRUCTURAL = {
         ),
         [(2, 7, 4)],
     ),
+    "layer_norms.layer_x": (
+        lambda x, y, z: tapegrad.nn.functional.layer_norm(x, (3, 2), y, z),
+        [(70, 3, 2), (3, 2), (3, 2)],
+    ),
+    "layer_norms.layer_y": (
+        lambda x, y, z: tapegrad.nn.functional.layer_norm(x, (3, 2), y, z),
+        [(70, 3, 2), (3, 2), (3, 2)],
+    ),
+    "layer_norms.layer_z": (
+        lambda x, y, z: tapegrad.nn.functional.layer_norm(x, (3, 2), y, z),
+        [(70, 3, 2), (3, 2), (3, 2)],
+    ),
     "softmax.softmax_x": (lambda x: x.softmax(-1), [(2, 3, 17)]),
     "softmax.log_softmax_x": (lambda x: x.log_softmax(1), [(3, 17)]),
     "classification.nll_x": (

@@ -54,7 +54,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "convolution": ("windowed", "window_products", "channel_sums"),
     "losses": ("bce_logits",),
     "masks": ("masked_fill", "masked_softmax"),
-    "normalization": ("standard", "standard_x", "standard_y", "standard_y_each"),
+    "normalization": ("standard", "standard_x", "standard_y", "layer", "layer_x", "layer_y"),
     "pooling": ("square_pool", "square_pool_x"),
     "scattering": ("add_rows",),
     "softmax": ("softmax", "softmax_x", "log_softmax", "log_softmax_x", "known_classes", "nll"),

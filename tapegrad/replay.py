@@ -266,12 +266,13 @@ class Replay:
         values = environment(primitive, record, n, out_bar, self.wrap)
         needed = self.needed
         arrays = self.wrap is None
+        shares = primitive.together(*values) if arrays and primitive.together is not None else None
         given = 0  # places that were given out_bar itself
         for i in range(n):
             source = record[INPUTS + i]
             if source is None or (needed is not None and source not in needed):
                 continue
-            share = contribution(primitive, record, i, values)
+            share = contribution(primitive, record, i, values) if shares is None else shares[i]
             if share is out_bar:
                 given += 1
                 last = source

@@ -375,12 +375,6 @@ STRUCTURAL = {
     "linalg.linear_y": (tapegrad.nn.functional.linear, [(3, 4), (5, 4), (5,)]),
     "linalg.linear_z": (tapegrad.nn.functional.linear, [(3, 4), (5, 4), (5,)]),
     "gathering.masked_fill_x": (lambda x: x.masked_fill(tapegrad.eye(3, 4) == 1, 2.0), [(2, 3, 4)]),
-    "attention.masked_softmax_x": (
-        lambda x: tapegrad.nn.functional.scaled_dot_product_attention(
-            x, x.detach(), x.detach(), is_causal=True
-        ),
-        [(2, 7, 4)],
-    ),
     "layer_norms.layer_x": (
         lambda x, y, z: tapegrad.nn.functional.layer_norm(x, (3, 2), y, z),
         [(70, 3, 2), (3, 2), (3, 2)],

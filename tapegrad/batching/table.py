@@ -40,9 +40,9 @@ from tapegrad.rules import (
     triangular,
 )
 from tapegrad.rules.ondemand import (
-    attention,
     classification,
     convolution,
+    dotproducts,
     embedding,
     folding,
     fourier,
@@ -86,11 +86,11 @@ _FAMILIES: dict[Any, tuple[Any, ...]] = {
         determinants.cofactors_forward, lu.lu_factor_forward, matrix_functions.matrix_exp_forward,
         pairs.as_real_forward, pairs.as_complex_forward, selection.nan_to_num_complex_forward,
         padding.pad_forward, pooling.max_forward, assignment.zeros_forward,
-        shape.view_dtype_forward, lu.permutation_forward, attention.masked_softmax_forward,
+        shape.view_dtype_forward, lu.permutation_forward, dotproducts.masked_softmax_forward,
     ),
     shapes.stacked: (
         pooling.max_index_forward, pooling.placed_forward, pooling.taken_forward,
-        matrix_functions.cross_forward,
+        matrix_functions.cross_forward, dotproducts.attention_forward,
     ),
     shapes.aligned: (
         conversion.complex_forward, comparison.isclose_forward, norms.euclidean_forward,

@@ -192,24 +192,17 @@ def layer_z(
     return done
 
 
-def along_the_last_axis(
-    name: str, adjoint_of_row: Callable[..., None], is_given: bool = True
-) -> Callable[..., Any]:
-    """The kernel of a rule that works on rows of the result: its first parameter is the axis.
-
-    Where that isn't given it is the last one, of which the kernel is.
-    """
+def along_the_last_axis(name: str, adjoint_of_row: Callable[..., None]) -> Callable[..., Any]:
+    """The kernel of a rule that works on rows of the result, along its last axis."""
 
     def kernel(
         zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
     ) -> Any:
         out = tuple_get(record, 6)
-        last = load32(out + NDIM) - 1
-        possible = load32(out + FLAGS) & C_CONTIGUOUS != 0 and last >= 0
-        if is_given:
-            possible = possible and as_int(tuple_get(tuple_get(record, 3), 0)) == last
+        axis = as_int(tuple_get(tuple_get(record, 3), 0))
+        possible = load32(out + FLAGS) & C_CONTIGUOUS != 0 and axis == load32(out + NDIM) - 1
         if possible and x_bar != 0 and n > 0:
-            size = load64(load64(out + DIMENSIONS) + 8 * last)
+            size = load64(load64(out + DIMENSIONS) + 8 * axis)
             bar = carray(pointer_to(out_bar, zero), n)
             y = carray(pointer_to(load64(out + DATA), zero), n)
             to = carray(pointer_to(x_bar, zero), n)
@@ -258,6 +251,5 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "linalg.linear_y": linear_y,
     "linalg.linear_z": linear_z,
     "softmax.log_softmax_x": along_the_last_axis("log_softmax_x", log_softmax_row),
-    "attention.masked_softmax_x": along_the_last_axis("masked_softmax_x", softmax_row, False),
     "softmax.softmax_x": along_the_last_axis("softmax_x", softmax_row),
 }

@@ -36,7 +36,7 @@ from numba.extending import register_jitable
 from tapegrad import threads
 from tapegrad.kernels import vectormath
 from tapegrad.kernels.cache import KernelCache, fingerprint
-from tapegrad.kernels.fused import lanes, squares, tiles, vectors
+from tapegrad.kernels.fused import lanes, rows, squares, tiles, vectors
 from tapegrad.kernels.native import (
     DATA,
     DIMENSIONS,
@@ -51,6 +51,7 @@ __all__ = ["find"]
 
 #: The files of this folder, by the functions that are in them.
 FAMILIES: dict[str, tuple[str, ...]] = {
+    "attention": ("attention", "attention_adjoint"),
     "convolution": ("windowed", "window_products", "channel_sums"),
     "losses": ("bce_logits",),
     "masks": ("masked_fill", "masked_softmax"),
@@ -63,7 +64,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 }
 FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
 #: What the functions are made of.
-TOOLS = (lanes, squares, tiles, vectors)
+TOOLS = (lanes, rows, squares, tiles, vectors)
 
 _KINDS = dict.fromkeys(("Int", "Array", "Indices", "Bools"), types.int64)
 _KINDS["Real"] = types.float64

@@ -247,7 +247,8 @@ def attention_adjoint(
                 for m in range(count):
                     softmax_adjoint(
                         zero, address_of(room, weights_bar + m * step),
-                        address_of(room, weights + m * step), whole(seen),
+                        address_of(room, weights + m * step),
+                        seen,
                     )  # fmt: skip
                 window_sums(
                     zero, address_of(room, key), address_of(room, weights_bar),

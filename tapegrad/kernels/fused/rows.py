@@ -22,8 +22,8 @@ CHUNK = 16
 
 
 def _for_each(v: Vectors, count: Any, step: Callable[[Any], None]) -> None:
-    """Do a step at each whole vector of ``count`` elements."""
-    whole = v.builder.udiv(count, number(v.lanes))
+    """Do a step at each vector of ``count`` elements; the last may have others, too."""
+    whole = v.builder.udiv(v.builder.add(count, number(v.lanes - 1)), number(v.lanes))
     with cgutils.for_range(v.builder, whole) as loop:
         step(v.builder.mul(loop.index, number(v.lanes)))
 
@@ -37,7 +37,6 @@ def softmax_row(typingctx: Any, zero: Any, row: Any, end: Any, count: Any) -> An
         v = Vectors(context, builder, zero)
         lowest = v.everywhere(ir.Constant(v.real, float("-inf")))
         largest, total = cgutils.alloca_once_value(builder, lowest), v.zeros(1)[0]
-        used = builder.add(end, number(v.lanes - 1))
 
         def kept(j: Any, x: Any, other: Any) -> Any:
             return builder.select(v.first(builder.sub(end, j)), x, other)
@@ -47,7 +46,7 @@ def softmax_row(typingctx: Any, zero: Any, row: Any, end: Any, count: Any) -> An
             # Of nan it doesn't matter what it is: the sum is nan anyway.
             builder.store(builder.select(builder.fcmp_ordered(">", x, y), x, y), largest)
 
-        _for_each(v, used, find)
+        _for_each(v, end, find)
         most = v.everywhere(v.largest(builder.load(largest)))
 
         def weigh(j: Any) -> None:
@@ -56,15 +55,16 @@ def softmax_row(typingctx: Any, zero: Any, row: Any, end: Any, count: Any) -> An
             builder.store(builder.fadd(builder.load(total), e), total)
             v.store(e, v.at(row, j))
 
-        _for_each(v, used, weigh)
+        _for_each(v, end, weigh)
         sums = v.everywhere(v.total(builder.load(total)))
         scale = builder.fdiv(v.everywhere(ir.Constant(v.real, 1.0)), sums)
 
         def divide(j: Any) -> None:
             v.store(builder.fmul(v.load(v.at(row, j)), scale), v.at(row, j))
 
-        _for_each(v, used, divide)
-        done = builder.mul(builder.udiv(used, number(v.lanes)), number(v.lanes))
+        _for_each(v, end, divide)
+        last = builder.add(end, number(v.lanes - 1))
+        done = builder.sub(last, builder.urem(last, number(v.lanes)))
         rest = v.at(row, done)
         _for_each(v, builder.sub(count, done), lambda j: v.store(v.nothing, builder.gep(rest, [j])))
         return context.get_dummy_value()
@@ -74,7 +74,7 @@ def softmax_row(typingctx: Any, zero: Any, row: Any, end: Any, count: Any) -> An
 
 @intrinsic
 def softmax_adjoint(typingctx: Any, zero: Any, bar: Any, out: Any, count: Any) -> Any:
-    """Of softmax: ``bar = (bar - sum(bar * out)) * out``."""
+    """Of softmax: ``bar = (bar - sum(bar * out)) * out``; beyond the row ``out`` is 0."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         _, bar, out, count = given

@@ -65,11 +65,13 @@ def rows_of(view: Any, axes: Any, affine: Any) -> tuple[Any, Any] | None:
 
     None for rows that lie in another way, such as those of vmap with a weight for each sample.
     """
+    if 0 in view or len(view) < 2:
+        return None
     last = tuple(range(2, len(view)))
     n = math.prod([view[axis] for axis in axes])
     if axes == last and affine[:2] == (1, view[1]) and math.prod(affine[3:]) == 1:
         channels = affine[2]  # in a group
-        inner = n // max(channels, 1)
+        inner = n // channels
         if channels not in (1, view[2]):
             return None
         layout = (channels, inner, n, inner, view[1], channels, 1)
@@ -78,7 +80,7 @@ def rows_of(view: Any, axes: Any, affine: Any) -> tuple[Any, Any] | None:
         layout = (view[0], inner, inner, view[1] * inner, view[1], 1, 0)
     else:
         return None
-    if 0 in view or layout[1] == 1:
+    if layout[1] == 1:
         return None
     return layout, tuple([1 if i in axes else m for i, m in enumerate(view)])
 

@@ -422,6 +422,7 @@ SAMPLES = [
     sample("layer_norm", lambda x, w, b: F.layer_norm(x, (2, 5), w, b), (3, 2, 5), (2, 5), (2, 5)),
     sample("layer_norm", lambda x, w: F.layer_norm(x, (20,), w), (70, 20), (20,)),
     sample("layer_norm", lambda x: F.layer_norm(x, (2100,)), (2, 2100)),
+    sample("layer_norm", lambda x: F.layer_norm(x, (5,)), (5,)),
     sample("layer_norm", lambda x, b: F.layer_norm(x, (3, 4), None, b), (3, 4), (3, 4)),
     sample("group_norm", lambda x, w, b: F.group_norm(x, 2, w, b), (3, 4, 5), (4,), (4,)),
     sample("group_norm", lambda x, w: F.group_norm(x, 1, w), (2, 3, 2, 2), (3,)),

@@ -14,7 +14,7 @@ import numpy as np
 
 from tapegrad.threads import LARGE_BYTES
 
-__all__ = ["empty", "release_all"]
+__all__ = ["empty", "keep_smaller", "release_all"]
 
 #: So many free bytes are kept.
 MOST_FREE = 1 << 29
@@ -78,3 +78,13 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
     if nbytes <= LARGE_BYTES:
         return np.empty(shape, dtype)
     return np.asarray(_Lease(_pool.take(nbytes), shape, dtype))
+
+
+def keep_smaller() -> None:
+    """Let malloc keep the memory of smaller arrays, too, for the next ones.
+
+    glibc asks the system for each array of more than 128 kB, and gives free memory at the end of
+    its heap back, until something larger has been freed: from then on that is its measure
+    (mallopt(3), M_MMAP_THRESHOLD). Nothing is ever written to what is freed here.
+    """
+    np.empty(16 * LARGE_BYTES, np.uint8)

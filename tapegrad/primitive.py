@@ -99,6 +99,7 @@ class Primitive:
         "scalar",
         "several",
         "split",
+        "together",
         "usual",
         "variadic",
         "view",
@@ -137,6 +138,7 @@ class Primitive:
         casts: bool = False,
         aliases: tuple[str, ...] = (),
         joint: Callable[..., list[Any]] | None = None,
+        together: Callable[..., Any] | None = None,
         inputs: tuple[str, ...] = INPUTS,
     ) -> None:
         self.name = name
@@ -164,6 +166,8 @@ class Primitive:
         self.casts = casts
         #: ``joint(record, out_bar) -> shares`` where one call gives the shares of all inputs.
         self.joint = joint
+        #: ``together(*environment) -> shares`` of all inputs, of arrays; or None: as the rules do.
+        self.together = together
         #: The short recording path of an elementwise primitive, once the operators are made.
         self.fast: Callable[..., Any] | None = None
         #: By the set of inputs that have places, as bits: see `plan`.
@@ -311,7 +315,8 @@ def structural(
     given as a tuple), ``outputs`` (more than one: ``out`` and ``out_bar`` are tuples), ``view``
     (the result shares the input's memory), ``several`` (a view that is one of the several results
     of one function; its last parameter is its number), ``casts`` (the result has another dtype than
-    the input, on purpose), ``grad_name``.
+    the input, on purpose), ``together`` (a function of a record's environment, see `BoundRule`,
+    that gives the shares of all inputs at once, of arrays, or None), ``grad_name``.
     """
     code = forward.__code__
     names = code.co_varnames[: code.co_argcount]

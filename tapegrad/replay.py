@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.broadcast import cast, fit, in_dtype_of
+from tapegrad.buffers import keep_smaller
 from tapegrad.fused import library
 from tapegrad.primitive import Primitive, primitives
 from tapegrad.spec import specs
@@ -93,6 +94,7 @@ def load_native() -> bool:
                 native.walk, native.alone = walk_natively, walk_alone
                 library.find = _find_fused
                 library.forward = _find_forward
+                keep_smaller()
                 for function in native.when_loaded:
                     function()
     return native.loaded
@@ -270,12 +272,13 @@ class Replay:
                 return
         values = environment(primitive, record, n, out_bar, self.wrap)
         arrays = self.wrap is None
+        shares = primitive.together(*values) if arrays and primitive.together is not None else None
         given = 0  # places that were given out_bar itself
         for i in range(n):
             source = record[INPUTS + i]
             if source is None or (needed is not None and source not in needed):
                 continue
-            share = contribution(primitive, record, i, values)
+            share = contribution(primitive, record, i, values) if shares is None else shares[i]
             if share is out_bar:
                 given += 1
                 last = source

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import tapegrad as tg
+from tapegrad.rules.ondemand.dotproducts import attention_, masked_softmax
 
 F = tg.nn.functional
 
@@ -421,6 +422,7 @@ SAMPLES = [
     sample("layer_norm", lambda x, w, b: F.layer_norm(x, (2, 5), w, b), (3, 2, 5), (2, 5), (2, 5)),
     sample("layer_norm", lambda x, w: F.layer_norm(x, (20,), w), (70, 20), (20,)),
     sample("layer_norm", lambda x: F.layer_norm(x, (2100,)), (2, 2100)),
+    sample("layer_norm", lambda x: F.layer_norm(x, (5,)), (5,)),
     sample("layer_norm", lambda x, b: F.layer_norm(x, (3, 4), None, b), (3, 4), (3, 4)),
     sample("group_norm", lambda x, w, b: F.group_norm(x, 2, w, b), (3, 4, 5), (4,), (4,)),
     sample("group_norm", lambda x, w: F.group_norm(x, 1, w), (2, 3, 2, 2), (3,)),
@@ -431,9 +433,13 @@ SAMPLES = [
     sample("batch_norm", lambda x: F.batch_norm(x, None, None, training=True), (5, 3)),
     sample("batch_norm", lambda x, w: F.instance_norm(x, weight=w), (3, 2, 40), (2,)),
     sample("masked_fill", lambda x: x.masked_fill(t(MASK), -1.0), (3, 2, 3)),
-    sample("masked_softmax", lambda q: F.scaled_dot_product_attention(q, q, q, is_causal=True),
-      (2, 3, 2)),
-    sample("masked_softmax", lambda q, k: F.scaled_dot_product_attention(
+    sample("masked_softmax", lambda x: masked_softmax(x, np.array([[False, True], [True, True]])),
+      (3, 2, 2)),
+    sample("scaled_dot_product_attention", lambda q: attention_(q, q, q, None, True, 0.7),
+      (2, 40, 3)),
+    sample("scaled_dot_product_attention", lambda q, k, v: attention_(q, k, v, None, False, 0.7),
+      (2, 2, 4), (2, 3, 4), (2, 3, 2)),
+    sample("scaled_dot_product_attention", lambda q, k: F.scaled_dot_product_attention(
         q, k, k, t([[False, True, False], [False, False, False]])), (2, 2, 4), (2, 3, 4)),
     sample("log_softmax", lambda x: tg.log_softmax(x, -1), (3, 2, 9)),
     sample("nll_loss", lambda x: F.cross_entropy(x, tg.tensor([1, 16, 0])), (3, 17)),

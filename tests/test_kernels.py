@@ -362,6 +362,10 @@ STRUCTURAL = {
     "reductions.cumsum_x": (lambda x: x.cumsum(1) + x.cumsum(0), [(3, 4, 2)]),
     "shape.transpose_x": (lambda x: x.T * 1, [(3, 4)]),
     "linalg.mm_y": (lambda x, y: x @ y, [(2, 3), (3, 4)]),
+    "linalg.folded_x": (lambda x, y: x @ y.T, [(2, 3, 4), (5, 4)]),
+    "linalg.folded_y": (lambda x, y: x @ y, [(2, 3, 4), (4, 5)]),
+    "linalg.matmul_x": (lambda x, y: x @ y, [(2, 3, 4, 5), (2, 3, 5, 6)]),
+    "linalg.matmul_y": (lambda x, y: x @ y, [(3, 4, 5), (3, 5, 6)]),
     "indexing.basic_x": (lambda x: x[:, None, -1] * x[::2, ..., 1:4].sum(), [(3, 4)]),
     "losses.bce_logits_x": (
         lambda x, y: tapegrad.nn.functional.binary_cross_entropy_with_logits(x, y),
@@ -370,6 +374,18 @@ STRUCTURAL = {
     "linalg.linear_x": (tapegrad.nn.functional.linear, [(2, 3, 4), (5, 4), (5,)]),
     "linalg.linear_y": (tapegrad.nn.functional.linear, [(3, 4), (5, 4), (5,)]),
     "linalg.linear_z": (tapegrad.nn.functional.linear, [(3, 4), (5, 4), (5,)]),
+    "layer_norms.layer_x": (
+        lambda x, y, z: tapegrad.nn.functional.layer_norm(x, (3, 2), y, z),
+        [(70, 3, 2), (3, 2), (3, 2)],
+    ),
+    "layer_norms.layer_y": (
+        lambda x, y, z: tapegrad.nn.functional.layer_norm(x, (3, 2), y, z),
+        [(70, 3, 2), (3, 2), (3, 2)],
+    ),
+    "layer_norms.layer_z": (
+        lambda x, y, z: tapegrad.nn.functional.layer_norm(x, (3, 2), y, z),
+        [(70, 3, 2), (3, 2), (3, 2)],
+    ),
     "softmax.softmax_x": (lambda x: x.softmax(-1), [(2, 3, 17)]),
     "softmax.log_softmax_x": (lambda x: x.log_softmax(1), [(3, 17)]),
     "classification.nll_x": (
@@ -387,6 +403,7 @@ STRUCTURAL = {
             x.masked_fill(tapegrad.arange(12).reshape(3, 4) % 3 == 0, tapegrad.tensor(2.0))
             * x.masked_fill(tapegrad.arange(4) > 2, -1.0)
             + x.masked_fill(tapegrad.arange(3)[:, None] > 1, 5.0)
+            + x.reshape(1, 3, 4).masked_fill(tapegrad.eye(3, 4) == 1, 2.0)[0]
         ),
         [(3, 4)],
     ),
@@ -500,6 +517,44 @@ def test_leaves_get_their_gradients_from_the_loop():
     assert double.grad.tolist() == [1, 1]
     assert double.grad.dtype == tapegrad.float64
     assert x.grad._array.flags.owndata
+
+
+ORDERS = [(1, 0), (0, 2, 1), (2, 0, 1), (2, 1, 0), (0, 2, 1, 3), (3, 1, 2, 0), (1, 0, 3, 2)]
+
+
+@native_only
+@pytest.mark.parametrize("order", ORDERS, ids=str)
+def test_dimensions_in_another_order_natively(order):
+    def build(x):
+        y = x * 2
+        return y.permute(order).exp() * 3 + y.permute(order)
+
+    shape = (3, 17, 4, 5)[: len(order)]
+    assert_same(both_ways(build, [np.random.default_rng(0).standard_normal(shape)]))
+
+
+BATCHES = [
+    ((2, 3, 4), (2, 4, 5)), ((2, 2, 3, 4), (2, 2, 4, 1)), ((3, 2, 2, 1, 2), (3, 2, 2, 2, 3)),
+    ((2, 3, 4), (1, 4, 5)), ((2, 0, 4), (2, 4, 5)), ((2, 3, 0), (2, 0, 5)), ((2, 3, 4), (4,)),
+    ((0, 3, 4), (0, 4, 2)), ((2, 3, 4), (4, 0)), ((2, 3, 4), (5, 2, 4, 1)),
+]  # fmt: skip
+
+
+@native_only
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("shapes", BATCHES, ids=str)
+def test_batches_of_matrices_natively(shapes, turned):
+    """Also of matrices whose dimensions lie in another order in memory."""
+
+    def build(x, y):
+        x, y = x * 2, y * 3
+        if turned:
+            x = x.transpose(-1, -2).contiguous().transpose(-1, -2)
+            y = y.movedim(0, -1).contiguous().movedim(-1, 0)
+        return x @ y + (x @ y).exp()
+
+    rng = np.random.default_rng(0)
+    assert_same(both_ways(build, [rng.uniform(-0.5, 0.5, shape) for shape in shapes]))
 
 
 INDICES = [

@@ -40,12 +40,13 @@ from tapegrad.rules import (
     triangular,
 )
 from tapegrad.rules.ondemand import (
-    attention,
     classification,
     convolution,
+    dotproducts,
     embedding,
     folding,
     fourier,
+    layer_norms,
     losses,
     normalization,
     padding,
@@ -85,11 +86,11 @@ _FAMILIES: dict[Any, tuple[Any, ...]] = {
         determinants.cofactors_forward, lu.lu_factor_forward, matrix_functions.matrix_exp_forward,
         pairs.as_real_forward, pairs.as_complex_forward, selection.nan_to_num_complex_forward,
         padding.pad_forward, pooling.max_forward, assignment.zeros_forward,
-        shape.view_dtype_forward, lu.permutation_forward, attention.masked_softmax_forward,
+        shape.view_dtype_forward, lu.permutation_forward, dotproducts.masked_softmax_forward,
     ),
     shapes.stacked: (
         pooling.max_index_forward, pooling.placed_forward, pooling.taken_forward,
-        matrix_functions.cross_forward,
+        matrix_functions.cross_forward, dotproducts.attention_forward,
     ),
     shapes.aligned: (
         conversion.complex_forward, comparison.isclose_forward, norms.euclidean_forward,
@@ -109,7 +110,7 @@ _FAMILIES: dict[Any, tuple[Any, ...]] = {
         losses.mse_forward, losses.huber_forward, losses.bce_logits_forward, losses.bce_forward,
         losses.bce_weighted_forward,
     ),
-    shapes.standard: (normalization.standard_forward,),
+    shapes.standard: (normalization.standard_forward, layer_norms.layer_forward),
     shapes.one_batch: (folding.unfold_forward, folding.fold_forward),
     indices.taken: (indexing.advanced_forward,),
     indices.scattered: (

@@ -47,13 +47,25 @@ def {name}(n, add, out_bar, x_bar, x, y, z, out, d_x, d_y, d_z, d_out):
         else:
             for i in range(n):
                 X_BAR[i] = {share_of_arrays}
-    else:
+{constant}    else:
         for i in range(n):
 {values}
             if add:
                 X_BAR[i] += {share_of_values}
             else:
                 X_BAR[i] = {share_of_values}
+"""
+
+#: Between the two, of a rule that reads one value: that may be the same for all, as in ``x * 2``.
+_CONSTANT = """\
+    elif d_{name} == 0 and n > 0:
+        {name}_0 = carray(pointer_to({name}, {kind}(0)), 1)[0]
+        if add:
+            for i in range(n):
+                X_BAR[i] += {share}
+        else:
+            for i in range(n):
+                X_BAR[i] = {share}
 """
 
 
@@ -72,9 +84,14 @@ def kernel_source(primitive: Primitive, rule: BoundRule, name: str) -> str:
     arrays = [f"{n.upper()} = carray(pointer_to({n}, {types_of[n]}(0)), n)" for n in names]
     values = [f"{n}_i = carray(pointer_to({n} + i * d_{n}, {types_of[n]}(0)), 1)[0]" for n in names]
     sizes = [f"d_{n} == {types_of[n]}_size" for n in names]
+    constant = ""
+    if len(names) == 1 and primitive.arity > 1:
+        (n,) = names
+        constant = _CONSTANT.format(name=n, kind=types_of[n], share=share("{0}_0"))
     return _SOURCE.format(
         name=name,
         contiguous=" and ".join(sizes) or "True",
+        constant=constant,
         arrays="\n".join(" " * 8 + line for line in arrays or ["pass"]),
         values="\n".join(" " * 12 + line for line in values or ["pass"]),
         share_of_arrays=share("{1}[i]"),

@@ -8,7 +8,7 @@ import numpy as np
 from numba import carray, types
 from numba.extending import register_jitable
 
-from tapegrad.kernels.fused.products import small_product
+from tapegrad.kernels.fused.small_products import small_product
 from tapegrad.kernels.native import (
     allocate,
     call_gufunc_loop,
@@ -18,7 +18,8 @@ from tapegrad.kernels.native import (
     ufunc_loop,
 )
 
-__all__ = ["ADD", "ARRAY_KIND", "BOOL", "INT64", "KINDS", "TOOL_FIELDS", "product", "tools"]
+__all__ = ["ADD", "ARRAY_KIND", "BOOL", "INT64", "KINDS", "TOOL_FIELDS"]
+__all__ += ["product", "products", "put", "room_for", "tools"]
 
 #: The inner loops whose addresses and data kernels are given, before the ids of some types.
 TOOLS = ((np.matmul, "ff->f"), (np.matmul, "dd->d"), (np.add, "ff->f"), (np.add, "dd->d"))
@@ -35,37 +36,61 @@ def tools() -> np.ndarray:
 
 
 @register_jitable(inline="always")
+def products(
+    zero: Any, tools: Any, out: Any, sizes: Any, x: Any, x_strides: Any, y: Any, y_strides: Any
+) -> None:
+    """NumPy's matrix products of ``sizes[0]`` pairs x (rows, inner) and y (inner, columns).
+
+    The results follow one another; the first strides are those from pair to pair.
+    """
+    loops = carray(pointer_to(tools, types.int64(1)), TOOL_FIELDS)
+    itemsize = types.int64(size_of(zero))
+    first = itemsize // 2 - 2  # the loop for singles, or that for doubles
+    call_gufunc_loop(
+        loops[first],
+        loops[first + 1],
+        sizes,
+        (x, y, out),
+        (x_strides[0], y_strides[0], sizes[1] * sizes[3] * itemsize,
+         x_strides[1], x_strides[2], y_strides[1], y_strides[2], sizes[3] * itemsize, itemsize),
+    )  # fmt: skip
+
+
+@register_jitable(inline="always")
 def product(
     zero: Any, tools: Any, to: Any, add: Any, sizes: Any, x: Any, x_strides: Any, y: Any,
     y_strides: Any,
 ) -> Any:  # fmt: skip
-    """NumPy's matrix product of x (rows, inner) and y (inner, columns), stored or added.
+    """The product of x (rows, inner) and y (inner, columns), stored or added.
 
     Returns 1, or 0 if there is no memory.
     """
     if small_product(zero, to, add, sizes, x, x_strides, y, y_strides):
         return 1
-    loops = carray(pointer_to(tools, types.int64(1)), TOOL_FIELDS)
-    itemsize = types.int64(size_of(zero))
-    first = 0 if itemsize == 4 else 2
-    rows, inner, columns = sizes
-    outer = types.int64(0)  # steps of the outer dimension, of which there is one
-    out = to
-    if add:
-        out = allocate(rows * columns * itemsize)
+    still = types.int64(0)  # steps from pair to pair, of which there is one
+    out = room_for(zero, to, add, sizes[0] * sizes[2])
     if out != 0:
-        call_gufunc_loop(
-            loops[first],
-            loops[first + 1],
-            (types.int64(1), rows, inner, columns),
-            (x, y, out),
-            (outer, outer, outer, x_strides[0], x_strides[1], y_strides[0], y_strides[1],
-             columns * itemsize, itemsize),
-        )  # fmt: skip
-    if add and out != 0:
-        share = carray(pointer_to(out, zero), rows * columns)
-        gathered = carray(pointer_to(to, zero), rows * columns)
-        for i in range(rows * columns):
+        of_x, of_y = (still, *x_strides), (still, *y_strides)
+        products(zero, tools, out, (types.int64(1), *sizes), x, of_x, y, of_y)
+        put(zero, to, out, sizes[0] * sizes[2])
+    return 1 if out != 0 else 0
+
+
+@register_jitable(inline="always")
+def room_for(zero: Any, to: Any, add: Any, n: Any) -> Any:
+    """Where a share of n elements is to be computed: in place, or elsewhere if `put` is to add it.
+
+    0 if there is no memory.
+    """
+    return allocate(n * size_of(zero)) if add else to
+
+
+@register_jitable(inline="always")
+def put(zero: Any, to: Any, out: Any, n: Any) -> None:
+    """Add the share that is elsewhere, of which there was `room_for`."""
+    if out != to:
+        share = carray(pointer_to(out, zero), n)
+        gathered = carray(pointer_to(to, zero), n)
+        for i in range(n):
             gathered[i] += share[i]
         release(out)
-    return 1 if out != 0 else 0

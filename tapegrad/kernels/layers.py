@@ -9,9 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 from numba import carray, types
+from numba.extending import register_jitable
 
 from tapegrad.kernels.blas import KINDS, TOOL_FIELDS, product
 from tapegrad.kernels.fused.lanes import part
+from tapegrad.kernels.fused.normalization import layer_row, weight_row
 from tapegrad.kernels.fused.softmax import log_softmax_row, softmax_row
 from tapegrad.kernels.native import (
     C_CONTIGUOUS,
@@ -20,11 +22,14 @@ from tapegrad.kernels.native import (
     FLAGS,
     NDIM,
     STRIDES,
+    allocate,
+    as_float,
     as_int,
     like,
     load32,
     load64,
     pointer_to,
+    release,
     size_of,
     tuple_get,
     tuple_size,
@@ -32,8 +37,8 @@ from tapegrad.kernels.native import (
 
 __all__ = ["KERNELS"]
 
-#: Rows of singles that are added up one by one.
-LONG_SUM = 512
+#: So many rows of singles are added up before their sum becomes a double.
+ROWS = 64
 
 
 def linear_x(
@@ -72,25 +77,119 @@ def linear_y(
     return done
 
 
+@register_jitable(inline="always")
+def sum_of_rows(zero: Any, bar: Any, n: Any, x_bar: Any, m: Any, add: Any) -> Any:
+    """x_bar (m) = the sum of rows; returns 1, or 0 if there is no memory."""
+    room = allocate(8 * m) if m > 0 else types.int64(0)
+    if room != 0:
+        totals = carray(pointer_to(room, 0.0), m)
+        for k in range(m):
+            totals[k] = 0.0
+        rows = n // m
+        r = 0
+        while r + 4 <= rows:
+            one, two = part(bar, r, m), part(bar, r + 1, m)
+            three, four = part(bar, r + 2, m), part(bar, r + 3, m)
+            for k in range(m):
+                totals[k] += (one[k] + two[k]) + (three[k] + four[k])
+            r += 4
+        while r < rows:
+            row = part(bar, r, m)
+            for k in range(m):
+                totals[k] += row[k]
+            r += 1
+        put_totals(zero, totals, carray(pointer_to(x_bar, zero), m), add)
+        release(room)
+    return 1 if room != 0 or m == 0 else 0
+
+
+@register_jitable(inline="always")
+def put_totals(zero: Any, totals: Any, to: Any, add: Any) -> None:
+    for k in range(totals.size):
+        to[k] = like(zero, to[k] + totals[k]) if add else like(zero, totals[k])
+
+
 def linear_z(
     zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
 ) -> Any:
-    shape = tuple_get(tuple_get(record, 3), 0)
-    rows = types.int64(1)
-    for i in range(tuple_size(shape) - 1):
-        rows *= as_int(tuple_get(shape, i))
-    # Long sums of singles are Python's, which adds them as doubles.
-    possible = rows <= LONG_SUM or size_of(zero) == 8
+    done = 1
+    if x_bar != 0:
+        done = sum_of_rows(zero, carray(pointer_to(out_bar, zero), n), n, x_bar, m, add)
+    return done
+
+
+@register_jitable(inline="always")
+def rows_of_layer(record: Any) -> Any:
+    """The elements of a row of layer norm; 0 where the rows aren't for the native loop."""
+    params = tuple_get(record, 3)
+    lead = as_int(tuple_get(tuple_get(params, 1), 0))
+    shape, affine = tuple_get(params, 0), tuple_get(params, 2)
+    n = types.int64(1)
+    for k in range(tuple_size(shape)):
+        size = as_int(tuple_get(shape, k))
+        n *= size if k >= lead else 1
+        if as_int(tuple_get(affine, k)) != (size if k >= lead else 1):  # as may be under vmap
+            n = types.int64(0)
+    return n if load32(tuple_get(record, 7) + FLAGS) & C_CONTIGUOUS != 0 else types.int64(0)
+
+
+def layer_x(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
+    x, y = tuple_get(record, 7), tuple_get(record, 8)
+    size = rows_of_layer(record)
+    possible = size > 0 and load32(y + NDIM) > 0 and load32(y + FLAGS) & C_CONTIGUOUS != 0
     if possible and x_bar != 0:
+        eps = like(zero, as_float(tuple_get(tuple_get(record, 3), 3)))
+        weight = carray(pointer_to(load64(y + DATA), zero), size)
         bar = carray(pointer_to(out_bar, zero), n)
-        z_bar = carray(pointer_to(x_bar, zero), m)
-        for k in range(0 if add else m):
-            z_bar[k] = zero
-        for i in range(rows):
-            row = bar[i * m : (i + 1) * m]
-            for k in range(m):
-                z_bar[k] += row[k]
+        rows = carray(pointer_to(load64(x + DATA), zero), n)
+        to = carray(pointer_to(x_bar, zero), n)
+        for r in range(n // size):
+            share, row = part(bar, r, size), part(rows, r, size)
+            layer_row(share, row, weight, part(to, r, size), add, eps)
     return 1 if possible else 0
+
+
+def layer_y(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
+    done = 1 if rows_of_layer(record) > 0 else 0
+    if done == 1 and x_bar != 0:
+        x = carray(pointer_to(load64(tuple_get(record, 7) + DATA), zero), n)
+        bar = carray(pointer_to(out_bar, zero), n)
+        eps = like(zero, as_float(tuple_get(tuple_get(record, 3), 3)))
+        room = allocate((8 + size_of(zero)) * m)
+        done = 1 if room != 0 else 0
+        if room != 0:
+            totals = carray(pointer_to(room, 0.0), m)
+            some = carray(pointer_to(room + 8 * m, zero), m)
+            for k in range(m):
+                totals[k] = 0.0
+            for first in range(0, n // m, ROWS):
+                for k in range(m):
+                    some[k] = zero
+                for r in range(first, min(first + ROWS, n // m)):
+                    weight_row(part(bar, r, m), part(x, r, m), some, eps)
+                for k in range(m):
+                    totals[k] += some[k]
+            put_totals(zero, totals, carray(pointer_to(x_bar, zero), m), add)
+            release(room)
+    return done
+
+
+def layer_z(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
+    params = tuple_get(record, 3)
+    done = 1
+    # Under vmap each sample may have its own.
+    lead = as_int(tuple_get(tuple_get(params, 1), 0))
+    for k in range(lead):
+        done &= as_int(tuple_get(tuple_get(params, 2), k)) == 1
+    if done == 1 and x_bar != 0:
+        done = sum_of_rows(zero, carray(pointer_to(out_bar, zero), n), n, x_bar, m, add)
+    return done
 
 
 def along_the_last_axis(name: str, adjoint_of_row: Callable[..., None]) -> Callable[..., Any]:
@@ -145,6 +244,9 @@ def nll_x(
 #: By the rules' modules and names.
 KERNELS: dict[str, Callable[..., Any]] = {
     "classification.nll_x": nll_x,
+    "layer_norms.layer_x": layer_x,
+    "layer_norms.layer_y": layer_y,
+    "layer_norms.layer_z": layer_z,
     "linalg.linear_x": linear_x,
     "linalg.linear_y": linear_y,
     "linalg.linear_z": linear_z,

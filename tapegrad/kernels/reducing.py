@@ -1,4 +1,4 @@
-"""Adjoint kernels of reductions along one dimension, and of the transpose of a matrix.
+"""Adjoint kernels of reductions along one dimension.
 
 See `tapegrad.kernels.structural`, which has what they are given. Around a dimension an array is a
 block of (outer, middle, inner) elements.
@@ -15,9 +15,6 @@ from numba.extending import register_jitable
 from tapegrad.kernels.native import as_int, like, pointer_to, tuple_get, tuple_size
 
 __all__ = ["KERNELS"]
-
-#: NumPy copies larger matrices in blocks.
-SMALL = 1 << 12
 
 
 @register_jitable(inline="always")
@@ -93,30 +90,9 @@ def cumsum_x(
     return 1 if possible else 0
 
 
-def transpose_x(
-    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
-) -> Any:
-    params = tuple_get(record, 3)
-    axes, shape = tuple_get(params, 0), tuple_get(params, 1)
-    possible = tuple_size(shape) == 2 and as_int(tuple_get(axes, 0)) == 1
-    rows, columns = types.int64(0), types.int64(0)
-    if possible:
-        rows, columns = as_int(tuple_get(shape, 0)), as_int(tuple_get(shape, 1))
-        possible = rows * columns <= SMALL
-    if possible and x_bar != 0:
-        bar = carray(pointer_to(out_bar, zero), n)
-        x = carray(pointer_to(x_bar, zero), m)
-        for i in range(rows):
-            for j in range(columns):
-                share = bar[j * rows + i]
-                x[i * columns + j] = x[i * columns + j] + share if add else share
-    return 1 if possible else 0
-
-
 #: By the rules' modules and names.
 KERNELS: dict[str, Callable[..., Any]] = {
     "reductions.sum_x": sum_x,
     "reductions.mean_x": mean_x,
     "reductions.cumsum_x": cumsum_x,
-    "shape.transpose_x": transpose_x,
 }

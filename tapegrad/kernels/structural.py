@@ -16,21 +16,19 @@ from typing import Any
 import numba
 import numpy as np
 from numba import carray, types
-from numba.cpython.unsafe.tuple import tuple_setitem as tuple_set_item
 from numba.extending import register_jitable
 
-from tapegrad.kernels import along, layers, picking, reducing, vectormath
+from tapegrad.kernels import along, layers, picking, products, reducing, strided, vectormath
 from tapegrad.kernels.adjoint import DTYPES
-from tapegrad.kernels.blas import KINDS, TOOL_FIELDS, product
+from tapegrad.kernels.blas import product
 from tapegrad.kernels.cache import KernelCache, fingerprint
-from tapegrad.kernels.fused import products
+from tapegrad.kernels.fused import small_products
 from tapegrad.kernels.native import (
     C_CONTIGUOUS,
     DATA,
     DIMENSIONS,
     FLAGS,
     STRIDES,
-    TYPE,
     as_int,
     compile_native,
     like,
@@ -38,11 +36,7 @@ from tapegrad.kernels.native import (
     load64,
     pointer_to,
     size_of,
-    slice_adjust,
-    slice_unpack,
     tuple_get,
-    tuple_size,
-    vector,
 )
 from tapegrad.primitive import Primitive
 
@@ -183,25 +177,6 @@ def mv_y(
     return done
 
 
-def mm_x(
-    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
-) -> Any:
-    # x_bar (rows, inner) = out_bar (rows, columns) @ y.T
-    done = 1
-    if x_bar != 0:
-        y = tuple_get(record, 7)
-        shape, strides = load64(y + DIMENSIONS), load64(y + STRIDES)
-        inner, columns = load64(shape), load64(shape + 8)
-        itemsize = types.int64(size_of(zero))
-        if m > 0:
-            done = product(
-                zero, tools, x_bar, add, (m // inner, columns, inner),
-                out_bar, (columns * itemsize, itemsize),
-                load64(y + DATA), (load64(strides + 8), load64(strides)),
-            )  # fmt: skip
-    return done
-
-
 def mm_y(
     zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
 ) -> Any:
@@ -222,74 +197,6 @@ def mm_y(
     return done
 
 
-def basic_x(
-    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
-) -> Any:
-    # The part that the index takes of x has the result's adjoint, the rest has none.
-    params = tuple_get(record, 3)
-    index = tuple_get(params, 0)
-    shape = tuple_get(params, tuple_size(params) - 1)
-    ndim = tuple_size(shape)
-    loops = carray(pointer_to(tools, types.int64(1)), TOOL_FIELDS)
-    slice_type, int_type, none = loops[KINDS], loops[KINDS + 1], loops[KINDS + 2]
-    possible = ndim <= 3 and load64(index + TYPE) == load64(shape + TYPE)
-    # Up to three dimensions of x: the first element, the step and the number of elements of each.
-    starts = (types.int64(0), types.int64(0), types.int64(0))
-    steps = (types.int64(1), types.int64(1), types.int64(1))
-    counts = (types.int64(1), types.int64(1), types.int64(1))
-    sizes = (types.int64(1), types.int64(1), types.int64(1))
-    found = types.int64(0)
-    total = types.int64(1)
-    if possible:
-        for k in range(ndim):
-            sizes = tuple_set_item(sizes, k, as_int(tuple_get(shape, k)))
-            counts = tuple_set_item(counts, k, as_int(tuple_get(shape, k)))
-        room = vector()
-        for k in range(tuple_size(index)):
-            item = tuple_get(index, k)
-            kind = load64(item + TYPE)
-            if item == none:
-                continue
-            if kind == loops[KINDS + 3]:  # an ellipsis leaves dimensions as they are
-                rest = types.int64(0)
-                for i in range(k + 1, tuple_size(index)):
-                    rest += 1 if tuple_get(index, i) != none else 0
-                found = ndim - rest
-                continue
-            if found >= ndim or found < 0 or (kind != slice_type and kind != int_type):
-                possible = False
-                break
-            size = as_int(tuple_get(shape, found))
-            if kind == int_type:
-                at = as_int(item)
-                starts = tuple_set_item(starts, found, at + size if at < 0 else at)
-                counts = tuple_set_item(counts, found, types.int64(1))
-            else:
-                slice_unpack(item, room, room + 8, room + 16)
-                count = slice_adjust(size, room, room + 8, load64(room + 16))
-                starts = tuple_set_item(starts, found, load64(room))
-                steps = tuple_set_item(steps, found, load64(room + 16))
-                counts = tuple_set_item(counts, found, count)
-            found += 1
-        total = counts[0] * counts[1] * counts[2]
-    possible = possible and (x_bar == 0 or total == n)
-    if possible and x_bar != 0:
-        bar = carray(pointer_to(out_bar, zero), n)
-        x = carray(pointer_to(x_bar, zero), m)
-        if not add:
-            for i in range(m):
-                x[i] = zero
-        at = 0
-        for i in range(counts[0]):
-            for j in range(counts[1]):
-                row = (starts[0] + i * steps[0]) * sizes[1] + starts[1] + j * steps[1]
-                row = row * sizes[2] + starts[2]
-                for k in range(counts[2]):
-                    x[row + k * steps[2]] += bar[at]
-                    at += 1
-    return 1 if possible else 0
-
-
 #: The kernels of rules, by the rules' modules and names.
 KERNELS: dict[str, Any] = {
     **along.KERNELS,
@@ -303,10 +210,10 @@ KERNELS: dict[str, Any] = {
     "linalg.mv_x": mv_x,
     "linalg.mv_y": mv_y,
     "losses.bce_logits_x": bce_logits_x,
-    "linalg.mm_x": mm_x,
     "linalg.mm_y": mm_y,
-    "indexing.basic_x": basic_x,
     **layers.KERNELS,
+    **products.KERNELS,
+    **strided.KERNELS,
 }
 
 
@@ -330,7 +237,7 @@ def structural_kernel(primitive: Primitive, index: int, dtype: np.dtype[Any]) ->
     kernel = kernel_of(primitive, index)
     if kernel is None or dtype not in DTYPES:
         return None
-    own = fingerprint(kernel) + vectormath.stamp() + products.stamp()
+    own = fingerprint(kernel) + vectormath.stamp() + small_products.stamp()
     stamp = hashlib.sha256(own).digest()
     name = f"{kernel.__name__}_{dtype.name}_{stamp.hex()[:16]}"  # see `adjoint_kernel`
     source = _SOURCE.format(name=name)

@@ -36,7 +36,7 @@ from numba.extending import register_jitable
 from tapegrad import threads
 from tapegrad.kernels import vectormath
 from tapegrad.kernels.cache import KernelCache, fingerprint
-from tapegrad.kernels.fused import lanes, squares, tiles, vectors
+from tapegrad.kernels.fused import lanes, rows, squares, tiles, vectors
 from tapegrad.kernels.native import (
     DATA,
     DIMENSIONS,
@@ -51,10 +51,11 @@ __all__ = ["find"]
 
 #: The files of this folder, by the functions that are in them.
 FAMILIES: dict[str, tuple[str, ...]] = {
+    "attention": ("attention", "attention_adjoint"),
     "convolution": ("windowed", "window_products", "channel_sums"),
     "losses": ("bce_logits",),
     "masks": ("masked_fill", "masked_softmax"),
-    "normalization": ("standard", "standard_x", "standard_y", "standard_y_each"),
+    "normalization": ("standard", "standard_x", "standard_y", "layer", "layer_x", "layer_y"),
     "pooling": ("square_pool", "square_pool_x"),
     "products": ("few_rows",),
     "scattering": ("add_rows",),
@@ -64,7 +65,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 }
 FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
 #: What the functions are made of.
-TOOLS = (lanes, squares, tiles, vectors)
+TOOLS = (lanes, rows, squares, tiles, vectors)
 
 _KINDS = dict.fromkeys(("Int", "Array", "Indices", "Bools"), types.int64)
 _KINDS["Real"] = types.float64

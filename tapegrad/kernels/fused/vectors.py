@@ -128,3 +128,8 @@ class Vectors:
         function = self._intrinsic("vector.reduce.fadd", kind)
         start = ir.Constant(self.real, -0.0)
         return self.builder.call(function, [start, vector], fastmath=("reassoc", "nsz"))
+
+    def largest(self, vector: Any) -> Any:
+        """The largest element; nan are passed over."""
+        function = self._intrinsic("vector.reduce.fmax", ir.FunctionType(self.real, [self.kind]))
+        return self.builder.call(function, [vector])

@@ -86,7 +86,7 @@ def _angle(x: Real) -> tuple[Bits, Real, Real]:
     exponent = ((x.bits() >> 52) & 0x7FF) - (1023 + 52)
     group = where(exponent < 0, 0, exponent) >> 4
     m = x * ((1023 - (group << 4)) << 52).real()
-    parts = [group.element(f"two_by_pi_{j}", row) for j, row in enumerate(_table())]
+    parts = [group.looked_up(f"two_by_pi_{j}", row) for j, row in enumerate(_table())]
     p, p_low = two_product(m, parts[0])
     q, q_low = two_product(m, parts[1])
     s, s_low = two_product(m, parts[2])

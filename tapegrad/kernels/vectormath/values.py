@@ -4,7 +4,8 @@
         return where(x > 0, x, 1) + x * x  each operation appends an LLVM instruction
 
 There are no branches and no calls, only what LLVM knows to do on whole vectors: so a loop around
-such a formula is vectorised wherever its loads and stores can be. Numbers are constants of the
+such a formula is vectorised wherever its loads and stores can be. A value may be a vector itself.
+Numbers are constants of the
 operand's type, as NumPy's scalars are, and nothing is reordered or contracted: `fma` is written out
 where it is meant.
 """
@@ -53,7 +54,18 @@ class _Value:
         return number if isinstance(number, _Value) else self._like(self._literal(number))
 
     def _literal(self, number: Any) -> Any:
-        return ir.Constant(self.value.type, number)
+        kind = self.value.type
+        return ir.Constant(kind, [number] * kind.count if hasattr(kind, "count") else number)
+
+    def _of(self, element: Any) -> Any:
+        """The type of as many values of another type."""
+        kind = self.value.type
+        return ir.VectorType(element, kind.count) if hasattr(kind, "count") else element
+
+    @property
+    def element(self) -> Any:
+        """The type of one value."""
+        return getattr(self.value.type, "element", self.value.type)
 
     def _two(self, instruction: str, other: Any, swapped: bool = False) -> Any:
         operands = [self.value, self.constant(other).value]
@@ -126,10 +138,10 @@ class Bits(_Value):
 
     def real(self) -> Real:
         """The real number that these bits stand for."""
-        kind = ir.DoubleType() if self.value.type.width == 64 else ir.FloatType()
-        return Real(self.builder, self.builder.bitcast(self.value, kind))
+        kind = ir.DoubleType() if self.element.width == 64 else ir.FloatType()
+        return Real(self.builder, self.builder.bitcast(self.value, self._of(kind)))
 
-    def element(self, name: str, table: np.ndarray) -> Real:
+    def looked_up(self, name: str, table: np.ndarray) -> Real:
         """The element at this index of a table of float64."""
         kind = ir.ArrayType(ir.DoubleType(), table.size)
         module = self.builder.module
@@ -155,7 +167,7 @@ class Real(_Value):
 
     @property
     def double(self) -> bool:
-        return isinstance(self.value.type, ir.DoubleType)
+        return isinstance(self.element, ir.DoubleType)
 
     @property
     def mantissa(self) -> int:
@@ -173,7 +185,7 @@ class Real(_Value):
         return 1.5 * 2.0**self.mantissa
 
     def _literal(self, number: Any) -> Any:
-        return ir.Constant(self.value.type, float(number) if self.double else np.float32(number))
+        return super()._literal(float(number) if self.double else np.float32(number))
 
     def _compare(self, sign: str, other: Any) -> Flag:
         compared = self.builder.fcmp_ordered(sign, self.value, self.constant(other).value)
@@ -211,7 +223,9 @@ class Real(_Value):
         operands = [self.value, *(self.constant(other).value for other in others)]
         kind = self.value.type
         signature = ir.FunctionType(kind, [kind] * len(operands))
-        function = self.builder.module.declare_intrinsic(name, [kind], signature)
+        count = f"v{kind.count}" if hasattr(kind, "count") else ""
+        name = f"{name}.{count}f{64 if self.double else 32}"
+        function = cgutils.get_or_insert_function(self.builder.module, signature, name)
         return self._like(self.builder.call(function, operands))
 
     def rounded(self) -> Real:
@@ -225,7 +239,7 @@ class Real(_Value):
     def bits(self) -> Bits:
         """Its bits, as an integer."""
         kind = ir.IntType(64 if self.double else 32)
-        return Bits(self.builder, self.builder.bitcast(self.value, kind))
+        return Bits(self.builder, self.builder.bitcast(self.value, self._of(kind)))
 
     def power_of_two(self) -> Real:
         """2 to this power, an integer for which that is a normal number."""
@@ -233,11 +247,11 @@ class Real(_Value):
 
     def widened(self, *, short: bool = True) -> Real:
         """A float32 as a float64."""
-        return Real(self.builder, self.builder.fpext(self.value, ir.DoubleType()), short)
+        return Real(self.builder, self.builder.fpext(self.value, self._of(ir.DoubleType())), short)
 
     def narrowed(self) -> Real:
         """As a float32."""
-        return self._like(self.builder.fptrunc(self.value, ir.FloatType()))
+        return self._like(self.builder.fptrunc(self.value, self._of(ir.FloatType())))
 
 
 def where(condition: Flag, x: Any, y: Any) -> Any:

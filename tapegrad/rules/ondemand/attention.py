@@ -4,51 +4,21 @@ from __future__ import annotations
 
 import math
 import warnings
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from tapegrad.fused import fused
-from tapegrad.primitive import public, structural
-from tapegrad.rules.gathering import unspread
+from tapegrad.fused import library
+from tapegrad.primitive import public
 from tapegrad.rules.joining import cat
 from tapegrad.rules.linalg import linear, matmul
+from tapegrad.rules.ondemand.dotproducts import attention_, future, masked_softmax
 from tapegrad.rules.ondemand.dropout import dropout
 from tapegrad.rules.ondemand.padding import pad
 from tapegrad.rules.reductions import mean
-from tapegrad.rules.softmax import softmax, softmax_forward, softmax_x
+from tapegrad.rules.softmax import softmax
 
 NN = "nn.functional"
-
-
-@lru_cache(maxsize=64)
-def future(queries: int, keys: int) -> np.ndarray:
-    """True where a key comes after the query."""
-    return np.triu(np.ones((queries, keys), bool), 1)
-
-
-def masked_softmax_forward(x, mask):
-    kernel = fused("masked_softmax", x)
-    if kernel is not None:
-        hidden = unspread(mask)
-        if hidden.shape[-1:] == x.shape[-1:] and hidden.flags.c_contiguous:
-            out = np.empty_like(x)
-            kernel(x.size // x.shape[-1], x, hidden, out, x.shape[-1])
-            return out
-    seen = np.where(mask & ~mask.all(-1, keepdims=True), -np.inf, x).astype(x.dtype)
-    return np.where(mask, 0, softmax_forward(seen, x.ndim - 1)).astype(x.dtype)
-
-
-def masked_softmax_x(out_bar, out):
-    # As of softmax: what is hidden is 0 in the result, hence in the adjoint, too.
-    return softmax_x(out_bar, out, out.ndim - 1)
-
-
-#: The softmax of the last dimension over what the mask doesn't hide; 0 where all is hidden.
-masked_softmax = structural(
-    "masked_softmax", masked_softmax_forward, masked_softmax_x, grad_name="SoftmaxBackward0"
-)
 
 
 def _hidden(scores: Any, hidden: np.ndarray) -> Any:
@@ -81,6 +51,23 @@ def attention_weights(scores: Any, attn_mask: Any, is_causal: bool) -> Any:
     return softmax(scores + attn_mask, -1)
 
 
+def _in_one_pass(query: Any, key: Any, value: Any, attn_mask: Any, is_causal: bool) -> bool:
+    """Whether there is machine code, and all is of the usual shapes."""
+    q, k, v = query._spec, key._spec, value._spec
+    return (
+        library.find is not None
+        and q.dtype.char in "fd"
+        and q.shape[:-2] == k.shape[:-2] == v.shape[:-2]
+        and (q.shape[-1], k.shape[-2]) == (k.shape[-1], v.shape[-2])
+        and bool(q.size and v.size)
+        and (attn_mask is None or (not is_causal and attn_mask._spec.dtype == np.bool_))
+    )
+
+
+def _hidden_keys(attn_mask: Any, query: Any, key: Any) -> np.ndarray:
+    return np.broadcast_to(~attn_mask._array, (*query._spec.shape[:-1], key._spec.shape[-2]))
+
+
 @public(module=NN, method=False)
 def scaled_dot_product_attention(
     query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0,
@@ -110,6 +97,9 @@ def scaled_dot_product_attention(
         key = key.repeat_interleave(heads // key._spec.shape[-3], -3)
         value = value.repeat_interleave(heads // value._spec.shape[-3], -3)
     factor = 1.0 / math.sqrt(query._spec.shape[-1]) if scale is None else float(scale)
+    if not dropout_p and _in_one_pass(query, key, value, attn_mask, is_causal):
+        hidden = None if attn_mask is None else _hidden_keys(attn_mask, query, key)
+        return attention_(query, key, value, hidden, is_causal, factor)
     scores = matmul(query * factor, key.transpose(-2, -1))
     weights = attention_weights(scores, attn_mask, is_causal)
     return matmul(dropout(weights, dropout_p) if dropout_p else weights, value)

@@ -1,9 +1,8 @@
 """Normalization layers: what is standardised, and over which dimensions, tells them apart.
 
-Layer norm (Ba, Kiros and Hinton 2016), batch norm (Ioffe and Szegedy 2015), instance norm (Ulyanov,
-Vedaldi and Lempitsky 2016) and group norm (Wu and He 2018) are one primitive; its derivative is in
-the second of these papers. rms norm: Zhang and Sennrich 2019; local response norm: Krizhevsky,
-Sutskever and Hinton 2012.
+Batch norm (Ioffe and Szegedy 2015), instance norm (Ulyanov, Vedaldi and Lempitsky 2016) and group
+norm (Wu and He 2018) are one primitive; its derivative is in the first of these papers. Local
+response norm: Krizhevsky, Sutskever and Hinton 2012. Layer norm: see `layer_norms`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from tapegrad.fused import fused
 from tapegrad.primitive import Primitive, public, structural
 from tapegrad.rules.ondemand.resampling import AxisMap, resample_
 from tapegrad.rules.ondemand.windows import positions
-from tapegrad.rules.reductions import mean, mean_, sum_
+from tapegrad.rules.reductions import mean_, sum_
 
 NN = "nn.functional"
 
@@ -56,8 +55,6 @@ def in_rows(name, view, axes, affine, *arrays):
     if found is None:
         return None
     layout, shape = found
-    if name == "standard_y" and layout[-1]:
-        name = "standard_y_each"
     kernel = fused(name, *arrays)
     return None if kernel is None else (kernel, layout, shape)
 
@@ -68,23 +65,22 @@ def rows_of(view: Any, axes: Any, affine: Any) -> tuple[Any, Any] | None:
 
     None for rows that lie in another way, such as those of vmap with a weight for each sample.
     """
-    lead, ndim = axes[0], len(view)
-    last = tuple(range(2, ndim))
+    if 0 in view or len(view) < 2:
+        return None
+    last = tuple(range(2, len(view)))
     n = math.prod([view[axis] for axis in axes])
-    if axes == tuple(range(lead, ndim)) and affine == (1,) * lead + view[lead:]:
-        layout = (1, n, n, 0, 1, 0, 0, 1)  # a weight for each element
-    elif axes == last and affine[:2] == (1, view[1]) and math.prod(affine[3:]) == 1:
+    if axes == last and affine[:2] == (1, view[1]) and math.prod(affine[3:]) == 1:
         channels = affine[2]  # in a group
-        inner = n // max(channels, 1)
+        inner = n // channels
         if channels not in (1, view[2]):
             return None
-        layout = (channels, inner, n, inner, view[1], channels, 1, 0)
+        layout = (channels, inner, n, inner, view[1], channels, 1)
     elif axes == (0, *last) and affine == (1, view[1], *[1] * len(last)):
         inner = math.prod(view[2:])
-        layout = (view[0], inner, inner, view[1] * inner, view[1], 1, 0, 0)
+        layout = (view[0], inner, inner, view[1] * inner, view[1], 1, 0)
     else:
         return None
-    if 0 in view or layout[1] == 1:
+    if layout[1] == 1:
         return None
     return layout, tuple([1 if i in axes else m for i, m in enumerate(view)])
 
@@ -162,13 +158,8 @@ def standard_y(out_bar, x, out, view, axes, affine, eps, y_shape):
 
 def summed_by_weight(made, bar, x, out, eps):
     """The sums of ``bar`` times the standardised x over what has the same weight."""
-    kernel, (pieces, inner, row, piece, groups, _, step, each), _ = made
+    kernel, (pieces, inner, row, piece, groups, _, step), _ = made
     rows = out[1].size
-    if each:
-        per = 64
-        parts = np.empty((-(-rows // per), inner), x.dtype)
-        kernel(len(parts), bar, x, out[1], out[2], parts, rows, inner, per, eps)
-        return np.add.reduce(parts, 0, np.float64).astype(x.dtype)
     parts = np.empty((rows, pieces), x.dtype)
     kernel(rows, bar, x, out[1], out[2], parts, pieces, inner, row, piece, eps)
     if not step:  # the rows are channels
@@ -201,88 +192,24 @@ def standardising(name: str, grad_name: str) -> Primitive:
     return structural(name, standard_forward, *rules, outputs=3, grad_name=grad_name)
 
 
-LAYER = standardising("layer_norm", "NativeLayerNormBackward0")
 BATCH = standardising("batch_norm", "NativeBatchNormBackward0")
 GROUP = standardising("group_norm", "NativeGroupNormBackward0")
 
 
-def _standard(
+def standardised_by(
     made: Primitive, input: Any, weight: Any, bias: Any, view: Any, axes: Any, affine: Any,
     eps: float,
 ) -> Any:  # fmt: skip
-    """The standardised Tensor, and the mean and variance that it had."""
+    """What the primitive makes of Tensors; a weight or bias that is None does nothing."""
     dtype = input._spec.dtype
     weight = np.ones((), dtype) if weight is None else weight
     bias = np.zeros((), dtype) if bias is None else bias
     return Primitive.apply(made, (input, weight, bias), (view, axes, affine, float(eps)))
 
 
-def _check_floating(name: str, input: Any) -> None:
+def check_floating(name: str, input: Any) -> None:
     if input._spec.dtype.kind != "f":
         raise NotImplementedError(f"\"{name}\" not implemented for '{input.dtype}'")
-
-
-# -- over the last dimensions ----------------------------------------------------------------------
-
-
-def _check_normalized(input: Any, shape: tuple[int, ...], weight: Any, bias: Any) -> None:
-    if not shape:
-        raise RuntimeError(
-            "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one "
-            "element, but got normalized_shape = []"
-        )
-    for what, value in (("weight", weight), ("bias", bias)):
-        if value is not None and value._spec.shape != shape:
-            raise RuntimeError(
-                f"Expected {what} to be of same shape as normalized_shape, but got {what} of shape "
-                f"{list(value.shape)} and normalized_shape = {list(shape)}"
-            )
-    if input._spec.shape[-len(shape) :] != shape:
-        sizes = ", ".join(map(str, shape))
-        raise RuntimeError(
-            f"Given normalized_shape=[{sizes}], expected input with shape [*, {sizes}], but got "
-            f"input of size{list(input.shape)}"
-        )
-
-
-def _shape_of(normalized_shape: Any) -> tuple[int, ...]:
-    one = isinstance(normalized_shape, int)
-    return (normalized_shape,) if one else tuple([int(n) for n in normalized_shape])
-
-
-@public(module=("", NN), method=False)
-def layer_norm(
-    input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5,
-    cudnn_enable: bool = True,
-) -> Any:  # fmt: skip
-    """``(input - mean) / sqrt(var + eps) * weight + bias``, each over the last dimensions.
-
-    These are ``normalized_shape``, which weight and bias have too; the variance is the biased one.
-    Raises RuntimeError for shapes that don't fit.
-    """
-    shape = _shape_of(normalized_shape)
-    _check_normalized(input, shape, weight, bias)
-    _check_floating("LayerNormKernelImpl", input)
-    view = input._spec.shape
-    lead = len(view) - len(shape)
-    axes, affine = tuple(range(lead, len(view))), (*(1,) * lead, *shape)
-    return _standard(LAYER, input, weight, bias, view, axes, affine, eps)[0]
-
-
-@public(module=("", NN), method=False)
-def rms_norm(
-    input: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None
-) -> Any:
-    """``input / sqrt(mean(input**2) + eps) * weight``, over the last dimensions.
-
-    ``eps`` is that of the dtype by default. Raises RuntimeError for shapes that don't fit.
-    """
-    shape = _shape_of(normalized_shape)
-    _check_normalized(input, shape, weight, None)
-    eps = float(np.finfo(input._spec.dtype).eps) if eps is None else eps
-    axes = tuple(range(input.ndim - len(shape), input.ndim))
-    out = input * (mean(input * input, axes, True) + eps).rsqrt()
-    return out if weight is None else out * weight
 
 
 # -- over the batch, each example or groups of channels --------------------------------------------
@@ -341,11 +268,11 @@ def batch_norm(
     _check_channels(
         input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
     )
-    _check_floating("batch_norm", input)
+    check_floating("batch_norm", input)
     if not training:
         return _by_running(input, running_mean, running_var, weight, bias, eps)
     axes, affine = (0, *range(2, len(shape))), (1, shape[1], *[1] * (len(shape) - 2))
-    out, mean, var = _standard(BATCH, input, weight, bias, shape, axes, affine, eps)
+    out, mean, var = standardised_by(BATCH, input, weight, bias, shape, axes, affine, eps)
     _update(running_mean, mean.detach(), momentum)
     _update(running_var, var.detach() * (count / max(count - 1, 1)), momentum)
     return out
@@ -370,11 +297,11 @@ def instance_norm(
     _check_channels(
         input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
     )
-    _check_floating("instance_norm", input)
+    check_floating("instance_norm", input)
     if not use_input_stats:
         return _by_running(input, running_mean, running_var, weight, bias, eps)
     axes, affine = tuple(range(2, len(shape))), (1, shape[1], *[1] * (len(shape) - 2))
-    out, mean, var = _standard(BATCH, input, weight, bias, shape, axes, affine, eps)
+    out, mean, var = standardised_by(BATCH, input, weight, bias, shape, axes, affine, eps)
     _update(running_mean, mean.detach().mean(0), momentum)
     variance = var.detach().mean(0) * (count / max(count - 1, 1))
     _update(running_var, variance, momentum)
@@ -413,11 +340,11 @@ def group_norm(
                 f"Expected {name} to be a vector of size equal to the number of channels in input, "
                 f"but got {name} of shape {list(value.shape)} and input of shape {list(shape)}"
             )
-    _check_floating("GroupNormKernelImpl", input)
+    check_floating("GroupNormKernelImpl", input)
     grouped = (num_groups, shape[1] // num_groups)
     view, affine = (shape[0], *grouped, *shape[2:]), (1, *grouped, *[1] * (len(shape) - 2))
     axes = tuple(range(2, len(view)))
-    return _standard(GROUP, input, weight, bias, view, axes, affine, eps)[0]
+    return standardised_by(GROUP, input, weight, bias, view, axes, affine, eps)[0]
 
 
 # -- by a size -------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def backward(
             saved values have been freed by an earlier call, or changed in place since.
     """
     if (
-        native.alone is not None
+        native.loaded
         and switch.plain
         and type(tensors) is Tensor
         and not (create_graph or tape.notes or observers)

@@ -211,7 +211,7 @@ def _apply(fields: int, self: int, args: int, count: int, names: int) -> int:
     return out
 
 
-@register_jitable(inline="always")
+@register_jitable
 def _call_with_all(
     shared: Any, primitive: Any, arrays: Any, n: Any, given: Any, stack: Any
 ) -> Any:  # fmt: skip
@@ -229,7 +229,7 @@ def _call_with_all(
     return array
 
 
-@register_jitable(inline="always")
+@register_jitable
 def _spec_of(shared: Any, array: Any, stack: Any) -> Any:
     """The spec of an array: a new reference, or 0 with an exception set."""
     ndim = load32(array + NDIM)
@@ -257,7 +257,7 @@ def _spec_of(shared: Any, array: Any, stack: Any) -> Any:
     return spec
 
 
-@register_jitable(inline="always")
+@register_jitable
 def _plan(shared: Any, primitive: Any, mask: Any, stack: Any) -> Any:
     """What `Primitive.plan` gives: a new reference, or 0 with an exception set."""
     number = as_object(mask)
@@ -272,7 +272,7 @@ def _plan(shared: Any, primitive: Any, mask: Any, stack: Any) -> Any:
     return plan
 
 
-@register_jitable(inline="always")
+@register_jitable
 def _record(
     shared: Any, primitive: Any, plan: Any, arrays: Any, places: Any, specs: Any, out: Any,
     stack: Any, variadic: Any,

@@ -35,7 +35,7 @@ def tools() -> np.ndarray:
     return np.array([*loops, *map(id, kinds)], np.int64)
 
 
-@register_jitable(inline="always")
+@register_jitable
 def products(
     zero: Any, tools: Any, out: Any, sizes: Any, x: Any, x_strides: Any, y: Any, y_strides: Any
 ) -> None:
@@ -56,7 +56,7 @@ def products(
     )  # fmt: skip
 
 
-@register_jitable(inline="always")
+@register_jitable
 def product(
     zero: Any, tools: Any, to: Any, add: Any, sizes: Any, x: Any, x_strides: Any, y: Any,
     y_strides: Any,
@@ -76,7 +76,7 @@ def product(
     return 1 if out != 0 else 0
 
 
-@register_jitable(inline="always")
+@register_jitable
 def room_for(zero: Any, to: Any, add: Any, n: Any) -> Any:
     """Where a share of n elements is to be computed: in place, or elsewhere if `put` is to add it.
 
@@ -85,7 +85,7 @@ def room_for(zero: Any, to: Any, add: Any, n: Any) -> Any:
     return allocate(n * size_of(zero)) if add else to
 
 
-@register_jitable(inline="always")
+@register_jitable
 def put(zero: Any, to: Any, out: Any, n: Any) -> None:
     """Add the share that is elsewhere, of which there was `room_for`."""
     if out != to:

@@ -77,7 +77,7 @@ def linear_y(
     return done
 
 
-@register_jitable(inline="always")
+@register_jitable
 def sum_of_rows(zero: Any, bar: Any, n: Any, x_bar: Any, m: Any, add: Any) -> Any:
     """x_bar (m) = the sum of rows; returns 1, or 0 if there is no memory."""
     room = allocate(8 * m) if m > 0 else types.int64(0)
@@ -103,7 +103,7 @@ def sum_of_rows(zero: Any, bar: Any, n: Any, x_bar: Any, m: Any, add: Any) -> An
     return 1 if room != 0 or m == 0 else 0
 
 
-@register_jitable(inline="always")
+@register_jitable
 def put_totals(zero: Any, totals: Any, to: Any, add: Any) -> None:
     for k in range(totals.size):
         to[k] = like(zero, to[k] + totals[k]) if add else like(zero, totals[k])
@@ -118,7 +118,7 @@ def linear_z(
     return done
 
 
-@register_jitable(inline="always")
+@register_jitable
 def rows_of_layer(record: Any) -> Any:
     """The elements of a row of layer norm; 0 where the rows aren't for the native loop."""
     params = tuple_get(record, 3)

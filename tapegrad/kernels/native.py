@@ -17,7 +17,7 @@ import numpy as np
 from numba import types
 from numba.core import cgutils
 from numba.core.ccallback import CFunc
-from numba.extending import intrinsic, overload, register_jitable
+from numba.extending import intrinsic, overload
 
 from tapegrad.kernels.cache import KernelCache
 from tapegrad.primitive import select
@@ -108,35 +108,74 @@ ITEMS, LIST_ITEMS, COUNT, DIGITS = tuple.__basicsize__, 24, 16, 24
 TAGGED = sys.version_info >= (3, 12)
 
 
-@register_jitable(inline="always")
-def tuple_get(items: Any, index: Any) -> Any:
+def _loaded(builder: Any, address: Any, offset: Any) -> Any:
+    pointer = builder.inttoptr(builder.add(address, offset), _I64.as_pointer())
+    return builder.load(pointer)
+
+
+# (Intrinsics: inlined by Numba they would double the time to compile what uses them.)
+
+
+@intrinsic
+def tuple_get(typingctx: Any, items: Any, index: Any) -> Any:
     """An item of a tuple, borrowed."""
-    return load64(items + ITEMS + 8 * index)
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        offset = builder.add(_I64(ITEMS), builder.mul(_I64(8), values[1]))
+        return _loaded(builder, values[0], offset)
+
+    return I64(I64, I64), generate
 
 
-@register_jitable(inline="always")
-def tuple_size(items: Any) -> Any:
+@intrinsic
+def tuple_size(typingctx: Any, items: Any) -> Any:
     """The number of items of a tuple."""
-    return load64(items + COUNT)
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return _loaded(builder, values[0], _I64(COUNT))
+
+    return I64(I64), generate
 
 
-@register_jitable(inline="always")
-def list_get(items: Any, index: Any) -> Any:
+@intrinsic
+def list_get(typingctx: Any, items: Any, index: Any) -> Any:
     """An item of a list, borrowed."""
-    return load64(load64(items + LIST_ITEMS) + 8 * index)
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        first = _loaded(builder, values[0], _I64(LIST_ITEMS))
+        return _loaded(builder, first, builder.mul(_I64(8), values[1]))
+
+    return I64(I64, I64), generate
 
 
-@register_jitable(inline="always")
-def own_int(value: Any) -> Any:
+@intrinsic
+def own_int(typingctx: Any, value: Any) -> Any:
     """An int of at most 64 bits that is nothing else, as tapegrad's own are (`as_int`: any)."""
-    count = load64(value + COUNT)
-    if TAGGED:
-        # 3 bits of flags: 0 positive, 1 zero, 2 negative.
-        if 0 <= count < 16:
-            return (1 - (count & 3)) * load32(value + DIGITS)
-    elif -1 <= count <= 1:
-        return count * load32(value + DIGITS)
-    return as_int(value)
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        count = _loaded(builder, values[0], _I64(COUNT))
+        if TAGGED:
+            # 3 bits of flags: 0 positive, 1 zero, 2 negative.
+            small = builder.icmp_unsigned("<", count, _I64(16))
+            sign = builder.sub(_I64(1), builder.and_(count, _I64(3)))
+        else:
+            small = builder.icmp_unsigned("<", builder.add(count, _I64(1)), _I64(3))
+            sign = count
+        result = cgutils.alloca_once(builder, _I64)
+        with builder.if_else(small, likely=True) as (then, otherwise):
+            with then:
+                at = builder.inttoptr(
+                    builder.add(values[0], _I64(DIGITS)), ir.IntType(32).as_pointer()
+                )
+                digits = builder.zext(builder.load(at), _I64)
+                builder.store(builder.mul(sign, digits), result)
+            with otherwise:
+                kind = ir.FunctionType(_I64, [_I64])
+                function = cgutils.get_or_insert_function(builder.module, kind, "PyLong_AsLongLong")
+                builder.store(builder.call(function, values), result)
+        return builder.load(result)
+
+    return I64(I64), generate
 
 
 @intrinsic
@@ -320,35 +359,24 @@ def pointer_to(typingctx: Any, address: Any, scalar: Any) -> Any:
     return pointed(I64, scalar), generate
 
 
-def like(zero: Any, value: Any) -> Any:
+@intrinsic
+def like(typingctx: Any, zero: Any, value: Any) -> Any:
     """A number in the type of another one."""
-    raise NotImplementedError("for compiled code only")
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return context.cast(builder, values[1], signature.args[1], signature.return_type)
+
+    return zero(zero, value), generate
 
 
-@overload(like, inline="always")
-def _like(zero: Any, value: Any) -> Any:
-    def single(zero: Any, value: Any) -> Any:
-        return np.float32(value)
-
-    def double(zero: Any, value: Any) -> Any:
-        return np.float64(value)
-
-    return single if zero == types.float32 else double
-
-
-def size_of(zero: Any) -> Any:
+@intrinsic
+def size_of(typingctx: Any, zero: Any) -> Any:
     """The bytes of a number of a real type."""
-    raise NotImplementedError("for compiled code only")
 
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return _I64(zero.bitwidth // 8)
 
-@overload(size_of, inline="always")
-def _size_of(zero: Any) -> Any:
-    size = 4 if zero == types.float32 else 8
-
-    def constant(zero: Any) -> Any:
-        return size
-
-    return constant
+    return I64(zero), generate
 
 
 @overload(select)

@@ -215,7 +215,7 @@ def masked_fill_x(
     return 1 if period > 0 else 0
 
 
-@register_jitable(inline="always")
+@register_jitable
 def copy_part(
     zero: Any, bar: Any, to: Any, add: Any, outer: Any, width: Any, step: Any, first: Any
 ) -> None:
@@ -259,7 +259,7 @@ def part_of(index: int, new_axis: bool) -> Callable[..., Any]:
     return kernel
 
 
-@register_jitable(inline="always")
+@register_jitable
 def times_vector(zero: Any, vector: Any, out_bar: Any, x_bar: Any, m: Any, add: Any) -> Any:
     possible = is_dense(vector)
     if possible and x_bar != 0:
@@ -284,7 +284,7 @@ def dot_y(
     return times_vector(zero, tuple_get(record, 6), out_bar, x_bar, m, add)
 
 
-@register_jitable(inline="always")
+@register_jitable
 def of_difference(
     zero: Any, record: Any, first: Any, second: Any, out_bar: Any, n: Any, x_bar: Any, m: Any,
     add: Any,

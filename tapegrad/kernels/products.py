@@ -30,7 +30,7 @@ from tapegrad.kernels.native import (
 __all__ = ["KERNELS"]
 
 
-@register_jitable(inline="always")
+@register_jitable
 def in_equal_batches(record: Any) -> Any:
     """1 if both inputs are as many matrices, none of them broadcast or empty; else 0."""
     params = tuple_get(record, 3)
@@ -43,7 +43,7 @@ def in_equal_batches(record: Any) -> Any:
     return 1 if equal else 0
 
 
-@register_jitable(inline="always")
+@register_jitable
 def by_the_other(
     zero: Any, tools: Any, array: Any, is_first: Any, out_bar: Any, n: Any, x_bar: Any, m: Any,
     add: Any,
@@ -103,7 +103,7 @@ def matmul_y(
     return done
 
 
-@register_jitable(inline="always")
+@register_jitable
 def rows_times_transposed(
     zero: Any, tools: Any, out_bar: Any, y: Any, x_bar: Any, m: Any, add: Any
 ) -> Any:

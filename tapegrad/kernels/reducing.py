@@ -17,7 +17,7 @@ from tapegrad.kernels.native import as_int, like, pointer_to, tuple_get, tuple_s
 __all__ = ["KERNELS"]
 
 
-@register_jitable(inline="always")
+@register_jitable
 def sizes_around(shape: Any, axis: Any) -> Any:
     """The numbers of elements before, along and after a dimension of a shape."""
     outer, inner = types.int64(1), types.int64(1)
@@ -28,7 +28,7 @@ def sizes_around(shape: Any, axis: Any) -> Any:
     return outer, as_int(tuple_get(shape, axis)), inner
 
 
-@register_jitable(inline="always")
+@register_jitable
 def spread(
     zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, mean: Any
 ) -> Any:

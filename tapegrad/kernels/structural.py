@@ -137,7 +137,7 @@ def bce_logits_x(
     return 1 if possible else 0
 
 
-@register_jitable(inline="always")
+@register_jitable
 def matrix_times_bar(
     zero: Any, matrix: Any, transposed: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any,
     tools: Any,

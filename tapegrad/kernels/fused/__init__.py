@@ -57,7 +57,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "masks": ("masked_fill", "masked_softmax"),
     "normalization": ("standard", "standard_x", "standard_y", "layer", "layer_x", "layer_y"),
     "pooling": ("square_pool", "square_pool_x"),
-    "products": ("few_rows",),
+    "small_products": ("few_rows",),
     "scattering": ("add_rows",),
     "softmax": ("softmax", "softmax_x", "log_softmax", "log_softmax_x", "known_classes", "nll"),
     "sums": ("column_sums",),

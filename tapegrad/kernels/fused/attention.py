@@ -129,7 +129,7 @@ def weigh(
         softmax_row(zero, address_of(row, 0), end, row.size)
 
 
-@register_jitable(inline="always")
+@register_jitable
 def whole(n: Any) -> Any:
     """A number of elements, rounded up to whole chunks, which are whole vectors."""
     return (n + CHUNK - 1) // CHUNK * CHUNK

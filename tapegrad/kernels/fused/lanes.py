@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import llvmlite.ir as ir
 from numba import types
 from numba.extending import intrinsic, register_jitable
+from numba.np.arrayobj import populate_array
 
 from tapegrad.kernels.native import like
 
@@ -90,28 +91,37 @@ def _turned(builder: Any, x: Any, bits: int) -> Any:
     return builder.xor(x, builder.and_(signs, kind(2 ** (bits - 1) - 1)))
 
 
-@register_jitable(inline="always")
+@intrinsic
+def part_at(typingctx: Any, x: Any, start: Any, n: Any) -> Any:
+    """n elements from ``start`` on. All of them must be there: a slice would be cut off."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        whole = context.make_array(x)(context, builder, given[0])
+        some = context.make_array(x)(context, builder)
+        data = builder.gep(whole.data, [given[1]])
+        itemsize, shape = whole.itemsize, [given[2]]
+        populate_array(some, data, shape, [itemsize], itemsize, None)
+        return some._getvalue()
+
+    return x(x, types.int64, types.int64), generate
+
+
+@register_jitable
 def part(x: Any, i: Any, n: Any) -> Any:
     """The ``i``-th run of ``n`` elements."""
-    return x[i * n : (i + 1) * n]
-
-
-@register_jitable(inline="always")
-def part_at(x: Any, start: Any, n: Any) -> Any:
-    """n elements from ``start`` on."""
-    return x[start : start + n]
+    return part_at(x, i * n, n)
 
 
 #: Float32 sums of longer runs would lose digits: theirs are added in float64.
 RUN = 1024
 
 
-@register_jitable(inline="always")
+@register_jitable
 def total_of(x: Any) -> Any:
     """The sum of all elements, in float64."""
     total = 0.0
     for start in range(0, x.size, RUN):
-        run = x[start : start + RUN]
+        run = part_at(x, start, min(RUN, x.size - start))
         some = like(x[0], 0)
         for k in range(run.size):
             some = added(some, run[k])

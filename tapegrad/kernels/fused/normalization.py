@@ -104,7 +104,7 @@ def standard_y(
             parts[r * pieces + p] = like(eps, total) * scale
 
 
-@register_jitable(inline="always")
+@register_jitable
 def moments(row: Any, eps: Any) -> Any:
     """The mean of a row, and the factor by which it is standardised."""
     n = row.size
@@ -130,7 +130,7 @@ def layer(
             to[k] = (row[k] - mean) * scale * weight[k] + bias[k]
 
 
-@register_jitable(inline="always")
+@register_jitable
 def layer_row(share: Any, row: Any, weight: Any, to: Any, add: Any, eps: Any) -> None:
     """The adjoint of a row: stored, or added."""
     n = row.size
@@ -160,7 +160,7 @@ def layer_x(
         layer_row(part(bar, r, n), part(x, r, n), weight, part(x_bar, r, n), False, eps)
 
 
-@register_jitable(inline="always")
+@register_jitable
 def weight_row(share: Any, row: Any, to: Any, eps: Any) -> None:
     """Add a row's share of the weight's adjoint."""
     mean, scale = moments(row, eps)

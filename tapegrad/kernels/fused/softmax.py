@@ -27,7 +27,7 @@ def softmax(begin: Int, end: Int, x: Array, out: Array, n: Int) -> None:
             to[j] /= total
 
 
-@register_jitable(inline="always")
+@register_jitable
 def softmax_row(row: Any, y: Any, to: Any, add: Any) -> None:
     """The adjoint of a row of softmax: stored, or added."""
     total = like(row[0], 0)
@@ -59,7 +59,7 @@ def log_softmax(begin: Int, end: Int, x: Array, out: Array, n: Int) -> None:
             to[j] -= total
 
 
-@register_jitable(inline="always")
+@register_jitable
 def log_softmax_row(row: Any, y: Any, to: Any, add: Any) -> None:
     """The adjoint of a row of log_softmax: stored, or added."""
     total = like(row[0], 0)

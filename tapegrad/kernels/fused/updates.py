@@ -16,7 +16,7 @@ from tapegrad.kernels.fused.lanes import Indices, Int, Real
 from tapegrad.kernels.native import DATA, load64, pointer_to, size_of
 
 
-@register_jitable(inline="always")
+@register_jitable
 def run_of(table: Any, at: Any, start: Any, count: Any, zero: Any) -> Any:
     """Some elements of the array whose id is at a position in the table."""
     address = load64(table[at] + DATA) + start * size_of(zero)

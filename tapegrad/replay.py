@@ -35,10 +35,14 @@ __all__ = ["Replay", "check_share", "contribution", "environment"]
 
 Hook = Callable[[int, Any], Any]
 
-#: Records that a process replays in Python before it loads the native loop. Importing Numba and the
-#: first kernels costs 0.3 to 0.6 s, as much as some 100,000 records in Python; whoever has replayed
-#: a twentieth of that is likely to go on.
+#: The work that a process replays in Python before it loads the native loop, in small records.
+#: Importing Numba and the first kernels costs 0.3 to 0.6 s, as much as some 100,000 of them; who has
+#: replayed a twentieth of that is likely to go on.
 LOAD_AFTER = 5_000
+
+#: Every so many bytes of a result are another record's work, up to a limit: a single large gradient
+#: doesn't make a process compile.
+RECORD_BYTES, MOST_WORK = 4096, 64
 
 #: What may be noted of a record so that it takes `Replay.long_step`.
 LONG = frozenset({"packed", "prehooks", "posthooks"})
@@ -191,7 +195,7 @@ class Replay:
 
     def walk(self) -> None:
         """From the root's record down, until no adjoint is pending."""
-        index = self._walk_in_python(self._python_records())
+        index = self._walk_in_python(self._work_in_python())
         if self.adjoints and index >= 0:
             if load_native() and native.walk is not None:
                 native.walk(self, index)
@@ -201,15 +205,15 @@ class Replay:
             raise self.gone()
 
     def _walk_in_python(self, limit: int, index: int | None = None) -> int:
-        """Run up to ``limit`` records (-1: all); returns the index at which to go on."""
+        """Run records up to some work (-1: all of them); returns the index at which to go on."""
         records = self.tape.records
         adjoints = self.adjoints
         index = self.start if index is None else index
-        steps = skipped = 0
-        while adjoints and index >= 0 and steps != limit:
+        work = skipped = 0
+        while adjoints and index >= 0 and (work < limit or limit < 0):
             record = records[index]
             if record[PLACE] in adjoints:
-                steps += 1
+                work += min(1 + specs[record[SPEC]].nbytes // RECORD_BYTES, MOST_WORK)
                 skipped = 0
                 self.step(index, record)
             elif (skipped := skipped + 1) == JUMP_AFTER:
@@ -218,11 +222,11 @@ class Replay:
                 found = self.tape.index(max(adjoints))
                 index = index if found is None else min(found + 1, index)
             index -= 1
-        native.replayed += steps
+        native.replayed += work
         return index
 
-    def _python_records(self) -> int:
-        """How many records to run in Python before the native loop takes over; -1: all."""
+    def _work_in_python(self) -> int:
+        """How much work to do in Python before the native loop takes over; -1: all."""
         if self.in_python or self.wrap is not None:
             return -1
         if native.loaded is False:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from random import Random
 
 import hypothesis.strategies as st
 import numpy as np
@@ -133,7 +134,9 @@ def test_tensors_by_type(x) -> None:
 def test_examples_shrink() -> None:
     assert find(tgst.tensors(), lambda x: True).tolist() == 0.03
     assert find(tgst.matrices(), lambda x: True).shape == (1, 1)
-    least = find(tgst.strided_tensors(), lambda x: not x.is_contiguous())
+    # (From a fixed seed: a search may end in a minimum that is only local.)
+    strided, fixed = tgst.strided_tensors(), settings(database=None)
+    least = find(strided, lambda x: not x.is_contiguous(), settings=fixed, random=Random(0))
     assert least.numel() <= 4  # two rows of one column, or a transposed 2 by 2
 
 
@@ -233,6 +236,7 @@ assert "hypothesis" in sys.modules
 def test_without_hypothesis(name) -> None:
     program = f"""
 import sys
+from random import Random
 sys.modules["hypothesis"] = None
 import tapegrad
 try:

@@ -83,7 +83,7 @@ class Observer(Protocol):
 class ObservedWalk(Walk):
     """A walk in Python, each of whose steps is shown to the observers."""
 
-    def _python_records(self) -> int:
+    def _work_in_python(self) -> int:
         return -1
 
     def step(self, index: int, record: Record) -> None:

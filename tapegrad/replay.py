@@ -36,8 +36,8 @@ __all__ = ["Replay", "check_share", "contribution", "environment"]
 Hook = Callable[[int, Any], Any]
 
 #: The work that a process replays in Python before it loads the native loop, in small records.
-#: Importing Numba and the first kernels costs 0.3 to 0.6 s, as much as some 100,000 of them; who has
-#: replayed a twentieth of that is likely to go on.
+#: Importing Numba and the first kernels costs 0.3 to 0.6 s, as much as some 100,000 of them; who
+#: has replayed a twentieth of that is likely to go on.
 LOAD_AFTER = 5_000
 
 #: Every so many bytes of a result are another record's work, up to a limit: a single large gradient

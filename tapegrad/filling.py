@@ -104,7 +104,7 @@ def cauchy_(
 
 
 def _cauchy(shape: Any, dtype: Any, median: float, sigma: float, generator: Any) -> np.ndarray:
-    u = random.unit((generator or default_generator)._words(math.prod(shape), wide=True))
+    u = (generator or default_generator)._units(math.prod(shape), random.DOUBLE)
     return random.cast(median + sigma * np.tan(np.pi * (u - 0.5)), dtype).reshape(shape)
 
 
@@ -119,7 +119,7 @@ def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) ->
 
 
 def _geometric(shape: Any, dtype: Any, p: float, generator: Any) -> np.ndarray:
-    u = random.unit((generator or default_generator)._words(math.prod(shape), wide=True))
+    u = (generator or default_generator)._units(math.prod(shape), random.DOUBLE)
     with np.errstate(divide="ignore"):
         return np.ceil(np.log(u) / math.log1p(-p)).astype(dtype).reshape(shape)
 

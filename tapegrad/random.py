@@ -26,6 +26,7 @@ Arrays come and go here; Tensors are made of them elsewhere.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import operator
 import os
@@ -38,6 +39,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from tapegrad.modes import switch
+from tapegrad.variates import CHUNK, compiled, libm, make_normal, normal_pairs, scale, unit
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike  # not at run time: it takes longer to import than we do
@@ -49,7 +51,10 @@ __all__ += ["normal", "permutation", "seed", "set_rng_state", "uniform"]
 Shape = tuple[int, ...]
 
 DEFAULT_SEED: Final = 67280421310721  # of a new Generator, as in torch
-CHUNK: Final = 1 << 15  # elements worked on at once: temporaries stay in the L2 cache
+
+SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
+
+LARGEST: Final = {np.dtype(t): float(np.finfo(t).max) for t in (np.float16, SINGLE, DOUBLE)}
 
 # torch's CPU generator state, byte for byte, so that states can be exchanged with torch. What
 # has a one-letter name is of no use here.
@@ -87,13 +92,15 @@ class Generator:
     first draw, since importing ``numpy.random`` takes longer than importing this library.
     """
 
-    __slots__ = ("__weakref__", "_cached", "_engine", "_fresh", "_seed")
+    __slots__ = ("__weakref__", "_cached", "_engine", "_fresh", "_seed", "_source")
 
     def __init__(self, device: object = "cpu") -> None:
         name = str(device)
         check(name.split(":")[0] == "cpu", f"Generator: the device must be cpu, but got {name}")
         # The bit generator gives the words; its legacy front end seeds by init_genrand.
         self._engine: tuple[np.random.MT19937, np.random.RandomState] | None = None
+        #: The addresses of the engine's function that gives the next word, and of its state.
+        self._source: tuple[int, int] | None = None
         self.manual_seed(DEFAULT_SEED)
 
     @property
@@ -184,10 +191,14 @@ class Generator:
 
     __setstate__ = set_state
 
-    def _words(self, n: int, wide: object = False) -> np.ndarray:
-        """The next ``n`` words: 32 bits in a uint32 or, of two of those, 64 bits in a uint64."""
+    def _begin(self) -> None:
+        """Numbers are about to be drawn, which vmap may refuse."""
         if switch.batched:
             before_draw[0]()
+
+    def _words(self, n: int, wide: object = False) -> np.ndarray:
+        """The next ``n`` words: 32 bits in a uint32 or, of two of those, 64 bits in a uint64."""
+        self._begin()
         out = np.empty(n, np.uint64 if wide else np.uint32)
         with LOCK:
             bits = self._bits()
@@ -202,26 +213,49 @@ class Generator:
                     part[:] = bits.random_raw(part.size)
         return out
 
+    def _drawn_by(self, fill: Callable[..., None], out: np.ndarray, *options: int) -> np.ndarray:
+        """Fill an array by machine code of `kernels.fused.draws`, which takes the words itself."""
+        self._begin()
+        with LOCK:
+            bits = self._bits()
+            if self._source is None:
+                # What NumPy offers to compiled code; a state is always set at the same place.
+                word = ctypes.cast(bits.ctypes.next_uint32, ctypes.c_void_p).value
+                self._source = word or 0, bits.ctypes.state_address
+            self._fresh = self._fresh and out.size == 0
+            fill(out.size, *self._source, out, *options, work=1)
+        return out
+
+    def _units(self, n: int, dtype: np.dtype) -> np.ndarray:
+        """``n`` numbers in [0, 1): float64 of 53 bits, or float32 of 24."""
+        fill = compiled("uniforms", dtype)
+        if fill is None:
+            return unit(self._words(n, wide=dtype == np.float64))
+        return self._drawn_by(fill, np.empty(n, dtype))
+
     def _normal_pairs(self, n: int) -> np.ndarray:
         """``n`` standard normal numbers in float64, one by one, as torch draws fewer than 16.
 
         They come in pairs r cos t, r sin t of r = sqrt(-2 log(1 - v)), t = 2 pi u (Box & Muller
         1958). A second one that is not needed is kept for the next call.
         """
-        out: list[float] = []
-        if switch.batched:
-            before_draw[0]()
+        self._begin()
         with LOCK:
-            if n and self._cached is not None:
-                out.append(self._cached)
+            cached = self._cached if n else None
+            missing = n if cached is None else n - 1
+            fill = compiled("normal_pairs", DOUBLE)
+            drawn = np.empty(missing + missing % 2)
+            if fill is None:
+                drawn = normal_pairs(self._words(drawn.size, wide=True))
+            elif missing:
+                self._drawn_by(fill, drawn)
+            out = drawn[:missing]
+            if cached is not None:
                 self._cached = None
-            u = unit(self._words(2 * ((n - len(out) + 1) // 2), wide=True)).tolist()
-            for angle, v in zip(u[0::2], u[1::2]):
-                radius, theta = math.sqrt(-2.0 * math.log1p(-v)), 2.0 * math.pi * angle
-                out += radius * math.cos(theta), radius * math.sin(theta)
-            if len(out) > n:
-                self._cached = out.pop()
-        return np.array(out, np.float64)
+                out = np.concatenate([[cached], out])
+            if missing % 2:
+                self._cached = float(drawn[-1])
+        return out
 
 
 #: Under vmap it is called before a draw, and may raise.
@@ -255,115 +289,6 @@ def fork_rng(devices: object = None, enabled: bool = True, **_ignored: object) -
             set_rng_state(state)
 
 
-def unit(words: np.ndarray) -> np.ndarray:
-    """Numbers in [0, 1): float64 of the low 53 bits of uint64, float32 of 24 of uint32.
-
-    The words are overwritten.
-    """
-    if words.dtype == np.uint64:
-        words &= np.uint64(2**53 - 1)
-        return words * 2.0**-53
-    words &= np.uint32(2**24 - 1)
-    numbers = words.astype(np.float32)
-    numbers *= np.float32(2.0**-24)
-    return numbers
-
-
-def fma(a: Any, b: Any, c: Any) -> np.ndarray:
-    """``a * b + c`` of float32, rounded once."""
-    # A product of float32 is exact in float64. That the sum is rounded twice should tell once in
-    # some 2**29 times; it did not in 3e8 normal numbers that were compared with torch's.
-    return (np.multiply(a, b, dtype=np.float64) + c).astype(np.float32)
-
-
-def affine(x: np.ndarray, scale: float, shift: float) -> np.ndarray:
-    """``x * scale + shift`` of float32 or float64, rounded once, as compiled into torch."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        if x.dtype == np.float32:
-            return fma(x, np.float32(scale), np.float32(shift))
-        # What product and sum lose, exactly: Dekker 1971, by halves of the factors' digits. (In a
-        # tie a shift of less than 1e-8 times the scale may go unnoticed, in both precisions.)
-        product = x * scale
-        total = product + shift
-        xt, st = x * 134217729.0, np.float64(scale) * 134217729.0
-        xh, sh = xt - (xt - x), st - (st - scale)
-        xl, sl = x - xh, scale - sh
-        lost = ((xh * sh - product) + xh * sl + xl * sh) + xl * sl
-        part = total - product
-        fused = total + (lost + ((product - (total - part)) + (shift - part)))
-        return np.where(np.isfinite(fused), fused, total)
-
-
-def libm(function: Callable[[float], float], x: np.ndarray) -> np.ndarray:
-    """The C library's function, of which NumPy's may differ in the last bit, by machine."""
-    return np.fromiter(map(function, x.tolist()), np.float64, x.size)
-
-
-# The polynomials of logf, sinf and cosf in the Cephes library (S. L. Moshier, after Cody & Waite
-# 1980), highest power first, and pi/4 in three parts. torch's AVX2 code evaluates them by fma.
-LOG: np.ndarray = np.array(
-    [
-        *(7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1),
-        *(1.4249322787e-1, -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1),
-    ],
-    np.float32,
-)
-LN2_LOW, LN2_HIGH = np.array([-2.12194440e-4, 0.693359375], np.float32)
-SIN = np.array([-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1], np.float32)
-COS = np.array([2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2], np.float32)
-PI_4 = np.array([0.78515625, 2.4187564849853515625e-4, 3.77489497744594108e-8], np.float32)
-
-
-def horner(coefficients: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """A polynomial of float32."""
-    value = fma(coefficients[0], x, coefficients[1])
-    for c in coefficients[2:]:
-        value = fma(value, x, c)
-    return value
-
-
-def log32(x: np.ndarray) -> np.ndarray:
-    """The logarithm of x = m * 2**e in (0, 1], by a polynomial in m - 1, |log2 m| <= 1/2."""
-    m, exponent = np.frexp(x)
-    low = m < np.float32(0.5**0.5)
-    e = (exponent - low).astype(np.float32)
-    m = m - np.float32(1) + m * low
-    z = m * m
-    y = fma(horner(LOG, m) * m, z, e * LN2_LOW)
-    return fma(e, LN2_HIGH, m + fma(-z, np.float32(0.5), y))
-
-
-def sincos32(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sine and cosine of x in [0, 2 pi]: x less an even multiple j of pi/4, then by j."""
-    j = ((x * np.float32(4 / math.pi)).astype(np.int32) + 1) & ~1
-    y = j.astype(np.float32)
-    for part in PI_4:
-        x = fma(y, -part, x)
-    z = x * x
-    cos = fma(horner(COS, z) * z, z, z * np.float32(-0.5)) + np.float32(1)
-    sin = fma(horner(SIN, z) * z, x, x)
-    swap = (j & 2) != 0
-    sin, cos = np.where(swap, cos, sin), np.where(swap, sin, cos)
-    return np.where(j & 4, -sin, sin), np.where((j + 2) & 4, -cos, cos)
-
-
-def box_muller(words: np.ndarray, mean: float, std: float) -> np.ndarray:
-    """Normal numbers by blocks of 16 words: 8 for radii, 8 for angles; 8 cosines, 8 sines."""
-    out = np.empty(words.size, np.float64 if words.dtype == np.uint64 else np.float32)
-    for i in range(0, words.size, CHUNK):
-        u = unit(words[i : i + CHUNK]).reshape(-1, 2, 8)
-        v, w = 1 - u[:, 0].ravel(), u[:, 1].ravel()
-        if out.dtype == np.float32:
-            radius = np.sqrt(np.float32(-2) * log32(v))
-            sin, cos = sincos32(np.float32(2 * math.pi) * w)
-        else:
-            radius, theta = np.sqrt(-2.0 * libm(math.log, v)), 2.0 * math.pi * w
-            sin, cos = libm(math.sin, theta), libm(math.cos, theta)
-        pairs = np.stack([(radius * cos).reshape(-1, 8), (radius * sin).reshape(-1, 8)], axis=1)
-        out[i : i + CHUNK] = affine(pairs.ravel(), std, mean)
-    return out
-
-
 def names(dtype: np.dtype) -> list[str]:
     """Torch's name of a dtype and the C++ one."""
     return NAMES.get(dtype) or [dtype.name, dtype.name]
@@ -378,11 +303,33 @@ def real_parts(shape: Shape, dtype: np.dtype, kernel: str) -> tuple[int, np.dtyp
     return math.prod(shape), dtype
 
 
+def wide_enough(real: np.dtype) -> np.dtype:
+    """The dtype in which numbers are drawn."""
+    return SINGLE if real == np.float16 else real
+
+
 def cast(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """To ``dtype``; to float16 by way of float32, as torch."""
+    if x.dtype == dtype:
+        return x
     with np.errstate(over="ignore", under="ignore"):
         x = x.astype(np.float32, copy=False) if dtype == np.float16 else x
         return x.astype(dtype, copy=False)
+
+
+def check_bounds(low: float, high: float, real: np.dtype) -> None:
+    """Raise torch's errors for the bounds of uniform numbers."""
+    limit = LARGEST[real]
+    if -limit <= low <= high <= limit and high - low <= limit:
+        return
+    name = names(real)
+    check(-limit <= low <= limit, f"from is out of bounds for {name[1]}")
+    check(-limit <= high <= limit, f"to is out of bounds for {name[1]}")
+    found = f"but found from={low:g} > to={high:g}"
+    check(low <= high, f"uniform_ expects to return a [from, to) range, {found}")
+    found = f"but found to={high:g} and from={low:g} which result in to-from to exceed the limit"
+    most = f"std::numeric_limits<{name[0]}>::max()"
+    check(high - low <= limit, f"uniform_ expects to-from <= {most}, {found}")
 
 
 def uniform(
@@ -395,19 +342,16 @@ def uniform(
     """
     dtype = np.dtype(dtype)
     n, real = real_parts(shape, dtype, "check_uniform_bounds")
-    name, limit, low, high = names(real), float(np.finfo(real).max), float(low), float(high)
-    check(-limit <= low <= limit, f"from is out of bounds for {name[1]}")
-    check(-limit <= high <= limit, f"to is out of bounds for {name[1]}")
-    found = f"but found from={low:g} > to={high:g}"
-    check(low <= high, f"uniform_ expects to return a [from, to) range, {found}")
-    found = f"but found to={high:g} and from={low:g} which result in to-from to exceed the limit"
-    most = f"std::numeric_limits<{name[0]}>::max()"
-    check(high - low <= limit, f"uniform_ expects to-from <= {most}, {found}")
     generator = generator or default_generator
-    u = unit(generator._words(n, wide=real == np.float64))
+    drawn = wide_enough(real)
+    if low == 0 and high == 1 and drawn is real:
+        return generator._units(n, drawn).view(dtype).reshape(shape)
+    low, high = float(low), float(high)
+    check_bounds(low, high, real)
+    u = generator._units(n, drawn)
     if (low, high) != (0.0, 1.0):
         a, b = u.dtype.type(low), u.dtype.type(high)
-        u = affine(u, b - a, a)
+        scale(u, b - a, a)
     u = cast(u, real)
     u[u == real.type(high)] = real.type(low)
     return u.view(dtype).reshape(shape)
@@ -428,18 +372,19 @@ def normal(
     std = std / math.sqrt(2.0) if dtype.kind == "c" else float(std)
     generator = generator or default_generator
     if n < 16:
-        out = affine(generator._normal_pairs(n), std, float(mean))
+        out = scale(generator._normal_pairs(n), std, mean)
     else:
         # An incomplete last block is drawn anew as the last 16. Before that torch draws words for
         # all n, or in float16, where it goes block by block, for the whole blocks.
         whole = n - n % 16
         drawn = whole if real == np.float16 else n
         total = drawn if whole == n else drawn + 16
-        words = generator._words(total, wide=real == np.float64)
-        out = np.empty(n, np.float64 if real == np.float64 else np.float32)
-        out[:whole] = box_muller(words[:whole], mean, std)
+        u = generator._units(total, wide_enough(real))
+        make_normal(u[:whole], mean, std)
+        out = u[:n]
         if total > drawn:
-            out[-16:] = box_muller(words[drawn:], mean, std)
+            make_normal(u[drawn:], mean, std)
+            out[-16:] = u[drawn:]
     return cast(out, real).view(dtype).reshape(shape)
 
 
@@ -489,7 +434,10 @@ def integers(
             message += f"limitations {names(dtype)[1]} can support discrete uniform distribution "
             warnings.warn(message + "only within this range.", stacklevel=2)
     generator, n, span = generator or default_generator, math.prod(shape), high - low
-    if span < 2**28:
+    fill = compiled("integers", DOUBLE) if span < 2**28 else None
+    if fill is not None:
+        values = generator._drawn_by(fill, np.empty(n, np.int64), low, span)
+    elif span < 2**28:
         values = (generator._words(n) % np.uint32(span)).astype(np.int64) + low
     else:
         # uint64 wraps: on the way to an int64 the sum may pass 2**63.
@@ -517,9 +465,13 @@ def permutation(n: int, dtype: DTypeLike = np.int64, generator: Source = None) -
         c_name = "int" if dtype == np.int32 else f"{dtype.name}_t"
         message = f"value cannot be converted to type {c_name} without overflow"
         check(n - 1 <= np.iinfo(dtype).max, message)
+    generator = generator or default_generator
     i = np.arange(n)
+    shuffle = compiled("shuffled", DOUBLE)
+    if shuffle is not None and n < 2**32:
+        return generator._drawn_by(shuffle, i).astype(dtype, copy=False)
     j = i.copy()  # step i swaps the numbers at places i and j[i] >= i
-    j[:-1] += (generator or default_generator)._words(max(n - 1, 0)) % (n - i[:-1])
+    j[:-1] += generator._words(max(n - 1, 0)) % (n - i[:-1])
     # Without a loop over steps: what a step finds at a place was put there by the last step before
     # it that went to that place, which had it from its own place; without one it is the number of
     # the place. Sorted by place, then by step:
@@ -546,7 +498,7 @@ def bernoulli(p: np.ndarray, generator: Source = None) -> np.ndarray:
     message += "message be improved?  If so, please report an enhancement request to PyTorch.)"
     check(((p >= 0) & (p <= 1)).all(), message)
     generator = generator or default_generator
-    u = unit(generator._words(p.size, wide=p.dtype == np.float64))
+    u = generator._units(p.size, DOUBLE if p.dtype == np.float64 else SINGLE)
     return (u.reshape(p.shape) < p).astype(p.dtype)
 
 
@@ -558,8 +510,8 @@ def bernoulli_scalar(
     It takes 64 bits for each, in every dtype. Raises RuntimeError for p out of [0, 1].
     """
     check(0.0 <= p <= 1.0, f"bernoulli_ expects p to be in [0, 1], but got p={p:g}")
-    words = (generator or default_generator)._words(math.prod(shape), wide=True)
-    return (unit(words) < p).astype(dtype).reshape(shape)
+    u = (generator or default_generator)._units(math.prod(shape), DOUBLE)
+    return (u < p).astype(dtype).reshape(shape)
 
 
 def exponential(
@@ -573,7 +525,7 @@ def exponential(
     check(lambd > 0.0, f"exponential_ expects lambda > 0.0, but found lambda={lambd:g}")
     message = "Exponential distribution is a continuous probability distribution. dtype must be a "
     check(dtype.kind == "f", f"{message}floating point but you specified {names(dtype)[0]}")
-    u = unit((generator or default_generator)._words(math.prod(shape), wide=True))
+    u = (generator or default_generator)._units(math.prod(shape), DOUBLE)
     # NumPy's logarithm is faster, and once rounded to float32 the same.
     logarithm = libm(math.log1p, -u) if dtype == np.float64 else np.log1p(-u)
     return cast(-1.0 / lambd * logarithm, dtype).reshape(shape)
@@ -609,6 +561,6 @@ def multinomial(
         return np.argsort(-quotients, axis=-1, kind="stable")[..., :num_samples].astype(np.int64)
     rows = weights.reshape(-1, weights.shape[-1])
     sums = rows.cumsum(axis=-1, dtype=np.float64 if rows.dtype == np.float64 else np.float32)
-    u = unit(generator._words(len(rows) * num_samples, wide=True)).reshape(-1, num_samples)
+    u = generator._units(len(rows) * num_samples, DOUBLE).reshape(-1, num_samples)
     found = [np.searchsorted(total / total[-1], row) for total, row in zip(sums, u)]
     return np.array(found, np.int64).reshape(*weights.shape[:-1], num_samples)

@@ -21,9 +21,10 @@ from tapegrad import dtypes
 from tapegrad.dtypes import TYPE_NAMES
 from tapegrad.factory import check_options, integer, leaf, numpy_dtype
 from tapegrad.fromdata import number_of, overflow_message, quiet, quiet_cast
-from tapegrad.random import affine, fma, names
+from tapegrad.random import names
 from tapegrad.rules.arguments import write_out
 from tapegrad.tensor import Tensor
+from tapegrad.variates import affine, fma
 
 __all__ = ["arange", "eye", "linspace", "logspace", "range", "tril_indices", "triu_indices"]
 

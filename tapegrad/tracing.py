@@ -223,12 +223,12 @@ def _begin() -> None:
         _before.update(
             apply=recording.apply,
             native=Primitive.apply,
-            words=Generator._words,
+            draw=Generator._begin,
             run=engine.run_walk,
         )
         recording.apply = _apply
         Primitive.apply = staticmethod(_apply)
-        Generator._words = _words  # type: ignore[method-assign]
+        Generator._begin = _begin_draw  # type: ignore[method-assign]
         engine.run_walk = _run
         tape.watchers.append(_watch)
         Tensor._array = property(_read, _write)  # type: ignore[assignment]
@@ -244,7 +244,7 @@ def _end() -> None:
         Tensor._array = _slot
         tape.watchers.remove(_watch)
         engine.run_walk = _before["run"]
-        Generator._words = _before["words"]  # type: ignore[method-assign]
+        Generator._begin = _before["draw"]  # type: ignore[method-assign]
         recording.apply = _before["apply"]
         Primitive.apply = staticmethod(_before["native"])
 
@@ -280,10 +280,10 @@ def _watch(record: Record) -> Record:
     return record
 
 
-def _words(self: Generator, *args: Any, **kwargs: Any) -> Any:
+def _begin_draw(self: Generator) -> None:
     for trace in _local.traces:
         trace.refuse("random numbers; draw them outside, and pass them as inputs")
-    return _before["words"](self, *args, **kwargs)
+    _before["draw"](self)
 
 
 def _run(roots: Any, retain: bool, wrapping: Any, *args: Any, **kwargs: Any) -> Any:

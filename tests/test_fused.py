@@ -71,8 +71,9 @@ def test_every_fused_function_has_a_sample(called):
 
     for sample in SAMPLES:
         gradients(sample, np.float64, 1.0)
-    # Those of optimizers, and of larger matrices than samples have: see test_products.
-    apart = {*FAMILIES["updates"], *FAMILIES["small_products"]}
+    # Those of optimizers, of larger matrices than samples have, of random numbers: see test_optim,
+    # test_products and test_random.
+    apart = {*FAMILIES["updates"], *FAMILIES["small_products"], *FAMILIES["draws"]}
     assert set(called) == set(FAMILY_OF) - apart
 
 

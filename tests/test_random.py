@@ -20,6 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tapegrad import random as rng
+from tapegrad.fused import library
+from tapegrad.replay import load_native
 
 ROOT = Path(__file__).parent.parent
 CPUINFO = Path("/proc/cpuinfo")
@@ -31,6 +33,16 @@ REAL = [np.dtype(kind + size) for kind in "iu" for size in "1248"] + [f2, f4, f8
 
 SIZES = st.one_of(st.integers(0, 40), st.sampled_from([100, 624, 1000, 1001, 40000]))
 SEEDS = st.integers(-(2**63), 2**64 - 1)
+
+
+@pytest.fixture(scope="module", autouse=True, params=["NumPy", "machine code"])
+def _drawn_by(request) -> Iterator[None]:
+    """All of it twice: as before the native loop is loaded, and after."""
+    load_native()
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "NumPy":
+            patch.setattr(library, "find", None)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -53,6 +53,7 @@ __all__ = ["find"]
 FAMILIES: dict[str, tuple[str, ...]] = {
     "attention": ("attention", "attention_adjoint"),
     "convolution": ("windowed", "window_products", "channel_sums"),
+    "draws": ("uniforms", "normals", "normal_pairs", "integers", "shuffled", "scaled"),
     "losses": ("bce_logits",),
     "masks": ("masked_fill", "masked_softmax"),
     "normalization": ("standard", "standard_x", "standard_y", "layer", "layer_x", "layer_y"),

@@ -14,6 +14,7 @@ from bench.session import Session
 from bench.workloads import (
     chain,
     derivatives,
+    draws,
     fields,
     functions,
     gathered,
@@ -40,6 +41,7 @@ WORKLOADS: dict[str, Callable[[Session], list[Figure]]] = {
     **{workload.name: workload.run for workload in PROGRAMS},
     "functions": functions.run,
     "fields": fields.run,
+    "random": draws.WORKLOAD.run,
     "memory": memory.run,
     "footprint": footprint.run,
     "startup": startup.run,

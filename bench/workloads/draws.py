@@ -1,4 +1,4 @@
-"""Random numbers: small and large draws, a shuffle, dropout. tapegrad's are torch's, bit for bit."""
+"""Random numbers: small and large draws, a shuffle, dropout. They are torch's, bit for bit."""
 
 from collections.abc import Callable
 from typing import Any

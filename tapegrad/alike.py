@@ -12,6 +12,7 @@ import numpy as np
 
 from tapegrad import dtypes
 from tapegrad.creation import tensor, warn_copy
+from tapegrad.declaration import by_sample
 from tapegrad.factory import (
     allocate,
     check_options,
@@ -21,7 +22,6 @@ from tapegrad.factory import (
     shape_from,
 )
 from tapegrad.fromdata import number_of
-from tapegrad.primitive import by_sample
 from tapegrad.tensor import Tensor
 
 __all__ = [

@@ -13,10 +13,11 @@ import numpy as np
 
 from tapegrad.batched import any_batched, rules
 from tapegrad.broadcast import cast, sum_to_shape
+from tapegrad.declaration import public
 from tapegrad.dtypes import number_dtype
 from tapegrad.inplace import check_memory, check_overlap, check_writable, move, refuse_several
 from tapegrad.modes import modes, switch
-from tapegrad.primitive import Primitive, public, structural
+from tapegrad.primitive import Primitive, structural
 from tapegrad.recording import record, wrap
 from tapegrad.rules.indexing import alias_, explained, getitem_one, parse_index, put
 from tapegrad.spec import spec_of

@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tapegrad import random
+from tapegrad.declaration import BatchedAccess
 from tapegrad.modes import count_batched
-from tapegrad.primitive import BatchedAccess, Primitive
+from tapegrad.primitive import Primitive
 from tapegrad.spec import spec_for
 from tapegrad.tensor import Tensor, place_of
 

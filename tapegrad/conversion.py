@@ -19,9 +19,9 @@ import numpy as np
 from tapegrad import dtypes
 from tapegrad.batched import Batched
 from tapegrad.broadcast import cast
+from tapegrad.declaration import public
 from tapegrad.fromdata import quiet
 from tapegrad.modes import modes, switch
-from tapegrad.primitive import public
 from tapegrad.recording import record, wrap
 from tapegrad.rules.conversion import clone_, clone_contiguous
 from tapegrad.shortpaths import unary

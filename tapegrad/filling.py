@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from tapegrad import dtypes, random
+from tapegrad.declaration import by_sample
 from tapegrad.inplace import check_memory, check_writable, move
 from tapegrad.modes import modes
-from tapegrad.primitive import by_sample
 from tapegrad.random import Generator, default_generator
 from tapegrad.sampling import check_generator
 from tapegrad.storage import stamp

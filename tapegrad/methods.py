@@ -19,8 +19,9 @@ from tapegrad.autograd.hooks import (
     retain_grad,
     retains_grad,
 )
+from tapegrad.axes import wrap_axis
+from tapegrad.declaration import by_sample
 from tapegrad.inplace import in_place
-from tapegrad.primitive import by_sample, wrap_axis
 from tapegrad.rules.conversion import clone_contiguous, conj
 from tapegrad.size import Size
 from tapegrad.storage import owner

@@ -22,15 +22,9 @@ from typing import Any
 import numpy as np
 
 from tapegrad import rules
+from tapegrad.declaration import Operator, names_arguments, operators
 from tapegrad.inplace import in_place
-from tapegrad.primitive import (
-    Operator,
-    Primitive,
-    by_ufunc,
-    names_arguments,
-    operators,
-    primitives,
-)
+from tapegrad.primitive import Primitive, by_ufunc, primitives
 from tapegrad.recording import apply, mark_view
 from tapegrad.replay import native
 from tapegrad.shortpaths import binary, short_paths, ternary, unary

@@ -17,9 +17,9 @@ import numpy as np
 
 from tapegrad import random
 from tapegrad.alike import array_like
+from tapegrad.declaration import by_sample
 from tapegrad.factory import check_options, integer, leaf, numpy_dtype, shape_from
 from tapegrad.fromdata import number_of
-from tapegrad.primitive import by_sample
 from tapegrad.random import Generator, default_generator, initial_seed, manual_seed, seed
 from tapegrad.rules.drawing import bernoulli_ as drawn
 from tapegrad.rules.drawing import normal_both, normal_mean, normal_std

@@ -10,19 +10,10 @@ import pytest
 # unless a longer one ("nn.functional") is listed too.
 LAYERS = (
     (
-        "dtypes",
-        "size",
-        "layouts",
-        "modes",
-        "storage",
-        "random",
-        "cuda",
-        "fused",
-        "threads",
-        "buffers",
-        "collector",
+        *("axes", "dtypes", "size", "layouts", "modes", "storage", "random", "variates", "cuda"),
+        *("fused", "threads", "buffers", "collector"),
     ),
-    ("printing", "primitive", "spec"),
+    ("printing", "primitive", "declaration", "spec"),
     ("broadcast", "tape", "stats", "wengert"),
     ("kernels", "replay"),
     (
@@ -49,7 +40,9 @@ RULES_IMPORT = (
     *("functools", "inspect", "itertools", "math", "warnings", "numpy", "scipy"),
     *("importlib", "pkgutil"),  # for all families on demand at once
     *(
+        "tapegrad.axes",
         "tapegrad.broadcast",
+        "tapegrad.declaration",
         "tapegrad.dtypes",
         "tapegrad.fused",
         "tapegrad.primitive",

@@ -8,7 +8,7 @@ from typing import Any
 from tapegrad.autograd.engine import grad, run_walk
 from tapegrad.autograd.forward import constant
 from tapegrad.batched import Level
-from tapegrad.primitive import BatchedAccess
+from tapegrad.declaration import BatchedAccess
 from tapegrad.recording import wrap_saved
 from tapegrad.rules.joining import stack
 from tapegrad.tape import tape

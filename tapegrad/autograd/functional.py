@@ -27,8 +27,9 @@ from tapegrad.autograd.checked import (
 )
 from tapegrad.autograd.forward import Pushforward, linearized
 from tapegrad.batched import Level, levels
+from tapegrad.declaration import BatchedAccess
 from tapegrad.modes import enable_grad
-from tapegrad.primitive import BatchedAccess, primitives
+from tapegrad.primitive import primitives
 from tapegrad.recording import wrap
 from tapegrad.rules.joining import stack
 from tapegrad.spec import specs

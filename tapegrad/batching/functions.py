@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from tapegrad import alike
+from tapegrad.axes import wrap_axis
 from tapegrad.batched import Batched, batched
 from tapegrad.batching.apply import align, filled, lower, raised
-from tapegrad.primitive import Primitive, wrap_axis
+from tapegrad.primitive import Primitive
 from tapegrad.rules import (
     cumulative,
     extrema,

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.declaration import public
 from tapegrad.dtypes import TYPE_NAMES
-from tapegrad.primitive import elementwise, public, select
+from tapegrad.primitive import elementwise, select
 from tapegrad.rules.arguments import check_tensor
 from tapegrad.rules.arithmetic import add_, div_
 from tapegrad.rules.exponential import sigmoid

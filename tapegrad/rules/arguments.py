@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.declaration import faces, not_a_tensor
 from tapegrad.dtypes import TYPE_NAMES
-from tapegrad.primitive import faces, not_a_tensor
 
 #: Names that torch takes as well, as NumPy has them.
 NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input"}

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import elementwise, public, select
+from tapegrad.declaration import public
+from tapegrad.primitive import elementwise, select
 from tapegrad.rules.arguments import check_tensor
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.declaration import public
 from tapegrad.dtypes import TYPE_NAMES
-from tapegrad.primitive import elementwise, public, structural
+from tapegrad.primitive import elementwise, structural
 from tapegrad.rules.arguments import check_tensor
 
 eq = elementwise("eq", np.equal, None, None)

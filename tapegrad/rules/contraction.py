@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import public, structural, wrap_axis
+from tapegrad.axes import wrap_axis
+from tapegrad.declaration import public
+from tapegrad.primitive import structural
 from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.arithmetic import mul
 from tapegrad.rules.linalg import conjugate, fitted

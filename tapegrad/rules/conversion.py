@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from tapegrad.broadcast import cast
-from tapegrad.primitive import elementwise, public, select, structural
+from tapegrad.declaration import public
+from tapegrad.primitive import elementwise, select, structural
 from tapegrad.rules.arguments import check_tensor
 
 

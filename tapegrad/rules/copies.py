@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import public
+from tapegrad.declaration import public
 from tapegrad.rules.diagonals import diagonal, unfold
 from tapegrad.rules.gathering import constant
 from tapegrad.rules.indexing import ALL

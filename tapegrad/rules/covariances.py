@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import public
+from tapegrad.declaration import public
 from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.conversion import complex_of, imag, real
 

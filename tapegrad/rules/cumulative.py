@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import public, select, structural, wrap_axis
+from tapegrad.axes import wrap_axis
+from tapegrad.declaration import public
+from tapegrad.primitive import select, structural
 from tapegrad.rules.arguments import refuse, with_numpy_names
 from tapegrad.rules.gathering import constant, mesh
 from tapegrad.rules.indexing import advanced_forward, advanced_x

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.axes import wrap_axis
 from tapegrad.broadcast import sum_to_shape
-from tapegrad.primitive import Primitive, public, structural, wrap_axis
+from tapegrad.declaration import public
+from tapegrad.primitive import Primitive, structural
 from tapegrad.rules.arguments import refuse, sizes_of
 
 # -- diagonals -------------------------------------------------------------------------------------

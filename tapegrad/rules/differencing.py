@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import public, wrap_axis
+from tapegrad.axes import wrap_axis
+from tapegrad.declaration import public
 from tapegrad.rules.arguments import refuse, with_numpy_names
 from tapegrad.rules.joining import cat
 from tapegrad.rules.shape import as_shape

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import Primitive, elementwise, public, select
+from tapegrad.declaration import public
+from tapegrad.primitive import Primitive, elementwise, select
 
 LN2 = 0.6931471805599453
 LN10 = 2.302585092994046

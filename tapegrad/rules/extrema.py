@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.axes import reduced_axes, wrap_axis
 from tapegrad.broadcast import in_dtype_of
-from tapegrad.primitive import Primitive, public, reduced_axes, select, structural, wrap_axis
+from tapegrad.declaration import public
+from tapegrad.primitive import Primitive, select, structural
 from tapegrad.rules.arguments import dtype_name, refuse, with_numpy_names, with_out
 from tapegrad.rules.clamping import maximum, minimum
 from tapegrad.rules.reductions import kept

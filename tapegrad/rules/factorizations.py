@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import public, structural
+from tapegrad.declaration import public
+from tapegrad.primitive import structural
 from tapegrad.rules.diagonals import triu_
 from tapegrad.rules.lu import unit_lower
 from tapegrad.rules.matrices import (

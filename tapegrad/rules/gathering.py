@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.axes import wrap_axis
+from tapegrad.declaration import public
 from tapegrad.fused import fused
-from tapegrad.primitive import public, structural, wrap_axis
+from tapegrad.primitive import structural
 from tapegrad.rules.arguments import dtype_name, with_out
 from tapegrad.rules.indexing import (
     ALL,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import public
+from tapegrad.declaration import public
 from tapegrad.rules.arguments import dtype_name, with_out
 from tapegrad.rules.gathering import constant
 from tapegrad.rules.results import named

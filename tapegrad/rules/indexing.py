@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from tapegrad.broadcast import sum_to_shape
-from tapegrad.primitive import BatchedAccess, Primitive, public, structural
+from tapegrad.declaration import BatchedAccess, public
+from tapegrad.primitive import Primitive, structural
 from tapegrad.rules.positions import add_at_positions, positions_of
 
 ALL = slice(None)

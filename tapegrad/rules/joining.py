@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from tapegrad import dtypes
-from tapegrad.primitive import Primitive, public, structural, wrap_axis
+from tapegrad.axes import wrap_axis
+from tapegrad.declaration import public
+from tapegrad.primitive import Primitive, structural
 from tapegrad.rules.arguments import refuse, sizes_of, with_numpy_names, with_out
 from tapegrad.rules.gathering import constant, index_select_
 from tapegrad.rules.shape import as_shape, expand, unsqueeze

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from tapegrad.broadcast import sum_to_shape
+from tapegrad.declaration import public
 from tapegrad.dtypes import from_numpy
 from tapegrad.fused import fused
-from tapegrad.primitive import Primitive, public, structural
+from tapegrad.primitive import Primitive, structural
 from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.arithmetic import add_, mul
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import all_values, public
+from tapegrad.declaration import all_values, public
 from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.diagonals import tril_, triu_
 from tapegrad.rules.linalg import conjugate_transpose, is_complex

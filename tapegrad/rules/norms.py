@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import all_values, public, select, structural, wrap_axis
+from tapegrad.axes import wrap_axis
+from tapegrad.declaration import all_values, public
+from tapegrad.primitive import select, structural
 from tapegrad.rules.arguments import dtype_name, refuse, with_numpy_names
 from tapegrad.rules.linalg import fitted
 from tapegrad.rules.matrices import check_floating, check_matrix, check_square, transposed

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import Primitive, public, structural
+from tapegrad.declaration import public
+from tapegrad.primitive import Primitive, structural
 
 
 def as_real_forward(x):

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import public, structural
+from tapegrad.declaration import public
+from tapegrad.primitive import structural
 from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.linalg import fitted
 from tapegrad.rules.matrices import (

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import public, wrap_axis
+from tapegrad.axes import wrap_axis
+from tapegrad.declaration import public
 from tapegrad.rules.arguments import dtype_name, with_numpy_names, with_out
 from tapegrad.rules.combinations import lerp
 from tapegrad.rules.gathering import constant

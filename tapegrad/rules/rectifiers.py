@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.declaration import public
 from tapegrad.dtypes import float64
-from tapegrad.primitive import elementwise, public, select
+from tapegrad.primitive import elementwise, select
 from tapegrad.rules.activations import NN, applied, nn_relu
 
 

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.axes import reduced_axes, wrap_axis
 from tapegrad.broadcast import spread
-from tapegrad.primitive import Primitive, public, reduced_axes, select, structural, wrap_axis
+from tapegrad.declaration import public
+from tapegrad.primitive import Primitive, select, structural
 from tapegrad.rules.arguments import dtype_name, refuse, with_numpy_names
 from tapegrad.rules.arithmetic import div_
 

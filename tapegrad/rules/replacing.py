@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import Primitive, public, structural, wrap_axis
+from tapegrad.axes import wrap_axis
+from tapegrad.declaration import public
+from tapegrad.primitive import Primitive, structural
 from tapegrad.rules.arguments import sizes_of
 from tapegrad.rules.diagonals import diagonal, diagonal_
 from tapegrad.rules.indexing import ALL, accumulate_at, cleared, put, slice_

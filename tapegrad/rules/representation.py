@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.declaration import public
 from tapegrad.dtypes import int32
-from tapegrad.primitive import elementwise, public, select
+from tapegrad.primitive import elementwise, select
 from tapegrad.rules.arguments import refuse
 from tapegrad.rules.arithmetic import flat_y
 from tapegrad.rules.results import named

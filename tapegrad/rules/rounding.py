@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import elementwise, public
+from tapegrad.declaration import public
+from tapegrad.primitive import elementwise
 from tapegrad.rules.arithmetic import flat, same
 
 ceil = elementwise("ceil", np.ceil, flat, refuses="bc")

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import public, select, structural
+from tapegrad.declaration import public
+from tapegrad.primitive import select, structural
 from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.gathering import (
     add_forward,

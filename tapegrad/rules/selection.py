@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.declaration import public
 from tapegrad.dtypes import TYPE_NAMES
-from tapegrad.primitive import elementwise, public, select, structural
+from tapegrad.primitive import elementwise, select, structural
 from tapegrad.rules.arithmetic import flat_y
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.axes import reduced_axes, wrap_axis
 from tapegrad.broadcast import expand as expand_
+from tapegrad.declaration import BatchedAccess, public
 from tapegrad.dtypes import TYPE_NAMES
-from tapegrad.primitive import BatchedAccess, Primitive, public, reduced_axes, structural, wrap_axis
+from tapegrad.primitive import Primitive, structural
 from tapegrad.rules.arguments import dtype_name, sizes_of, with_numpy_names
 from tapegrad.size import Size
 

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.axes import wrap_axis
+from tapegrad.declaration import public
 from tapegrad.fused import fused
-from tapegrad.primitive import Primitive, public, structural, wrap_axis
+from tapegrad.primitive import Primitive, structural
 from tapegrad.rules.arguments import dtype_name, with_numpy_names
 
 

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import public, structural, wrap_axis
+from tapegrad.axes import wrap_axis
+from tapegrad.declaration import public
+from tapegrad.primitive import structural
 from tapegrad.rules.linalg import fitted
 from tapegrad.rules.lu import lu_factor_forward
 from tapegrad.rules.matrices import (

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import public, structural, wrap_axis
+from tapegrad.axes import wrap_axis
+from tapegrad.declaration import public
+from tapegrad.primitive import structural
 from tapegrad.rules.arguments import refuse, sizes_of, with_out
 from tapegrad.rules.gathering import constant, mesh
 from tapegrad.rules.indexing import ALL, advanced_forward, index_

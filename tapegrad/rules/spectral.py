@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import all_values, public, structural
+from tapegrad.declaration import all_values, public
+from tapegrad.primitive import structural
 from tapegrad.rules.conversion import real_
 from tapegrad.rules.diagonals import diagonal_copy
 from tapegrad.rules.linalg import is_complex

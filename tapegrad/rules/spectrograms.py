@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import public
+from tapegrad.declaration import public
 from tapegrad.rules.diagonals import folded, unfold
 from tapegrad.rules.gathering import constant, index_select_
 from tapegrad.rules.joining import cat, stack

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.axes import wrap_axis
+from tapegrad.declaration import public
 from tapegrad.dtypes import TYPE_NAMES
-from tapegrad.primitive import Primitive, public, structural, wrap_axis
+from tapegrad.primitive import Primitive, structural
 from tapegrad.rules.arguments import sizes_of, with_numpy_names
 from tapegrad.rules.indexing import basic_x, getitem_one, slice_
 

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.axes import reduced_axes
+from tapegrad.declaration import public
 from tapegrad.dtypes import TYPE_NAMES
-from tapegrad.primitive import Primitive, public, reduced_axes, select, structural
+from tapegrad.primitive import Primitive, select, structural
 from tapegrad.rules.arguments import dtype_name, with_numpy_names
 from tapegrad.rules.reductions import count_of, kept, mean_, mean_forward, mean_x
 

@@ -7,7 +7,7 @@ of this package, so that what they declare is known for certain: users declare p
 from importlib import import_module
 from pkgutil import iter_modules
 
-from tapegrad.primitive import operators as _operators
+from tapegrad.declaration import operators as _operators
 from tapegrad.primitive import primitives as _primitives
 
 _before = len(_primitives), len(_operators)

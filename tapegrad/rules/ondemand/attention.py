@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.declaration import public
 from tapegrad.fused import library
-from tapegrad.primitive import public
 from tapegrad.rules.joining import cat
 from tapegrad.rules.linalg import linear, matmul
 from tapegrad.rules.ondemand.dotproducts import attention_, future, masked_softmax

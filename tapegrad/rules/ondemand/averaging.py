@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import Primitive, public
+from tapegrad.declaration import public
+from tapegrad.primitive import Primitive
 from tapegrad.rules.activations import relu
 from tapegrad.rules.arguments import refuse
 from tapegrad.rules.extrema import index_ as as_tensor

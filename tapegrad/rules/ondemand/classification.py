@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.declaration import public
 from tapegrad.fused import fused
-from tapegrad.primitive import Primitive, public, structural
+from tapegrad.primitive import Primitive, structural
 from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.linalg import linear
 from tapegrad.rules.ondemand.losses import NN, reduction_of

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import Primitive, public, structural
+from tapegrad.declaration import public
+from tapegrad.primitive import Primitive, structural
 from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.linalg import conjugate
 from tapegrad.rules.ondemand.planes import channel_sums, window_products, windowed

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import public, structural
+from tapegrad.declaration import public
+from tapegrad.primitive import structural
 from tapegrad.rules.activations import NN
 from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.ondemand.losses import reduce_, reduction_of

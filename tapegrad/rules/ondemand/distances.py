@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import Primitive, public
+from tapegrad.declaration import public
+from tapegrad.primitive import Primitive
 from tapegrad.rules.gathering import index_select_
 
 NN = ("", "nn.functional")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import public
+from tapegrad.declaration import public
 from tapegrad.random import bernoulli_scalar
 from tapegrad.rules.arguments import refuse
 from tapegrad.rules.arithmetic import mul

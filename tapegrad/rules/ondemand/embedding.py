@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import Primitive, public, structural
+from tapegrad.declaration import public
+from tapegrad.primitive import Primitive, structural
 from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.indexing import add_rows
 from tapegrad.rules.indexing import index_ as at

@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tapegrad.primitive import Primitive, public, structural, wrap_axis
+from tapegrad.axes import wrap_axis
+from tapegrad.declaration import public
+from tapegrad.primitive import Primitive, structural
 from tapegrad.rules.exponential import sigmoid
 from tapegrad.rules.ondemand.windows import (
     overlap_added,

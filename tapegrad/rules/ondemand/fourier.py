@@ -19,7 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import public, structural, wrap_axis
+from tapegrad.axes import wrap_axis
+from tapegrad.declaration import public
+from tapegrad.primitive import structural
 from tapegrad.rules.arguments import refuse, sizes_of, with_out
 from tapegrad.rules.joining import roll
 

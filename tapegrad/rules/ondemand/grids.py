@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import Primitive, public
+from tapegrad.declaration import public
+from tapegrad.primitive import Primitive
 from tapegrad.rules.contraction import einsum
 from tapegrad.rules.gathering import constant, masked_fill_
 from tapegrad.rules.indexing import ALL

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import Primitive, public
+from tapegrad.declaration import public
+from tapegrad.primitive import Primitive
 from tapegrad.rules.ondemand.averaging import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.declaration import public
 from tapegrad.fused import fused
-from tapegrad.primitive import public, structural
+from tapegrad.primitive import structural
 from tapegrad.rules.ondemand.normalization import (
     NN,
     check_floating,

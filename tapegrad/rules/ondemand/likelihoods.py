@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import public
+from tapegrad.declaration import public
 from tapegrad.rules.arithmetic import mul
 from tapegrad.rules.exponential import exp, log
 from tapegrad.rules.ondemand.losses import NN, REDUCTIONS, reduce_, reduction_of

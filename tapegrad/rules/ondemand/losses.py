@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.declaration import all_values, public
 from tapegrad.dtypes import promote_types
 from tapegrad.fused import fused
-from tapegrad.primitive import Primitive, all_values, public, structural
+from tapegrad.primitive import Primitive, structural
 from tapegrad.rules.arithmetic import clamp_min, mul
 from tapegrad.rules.exponential import sigmoid, xlogy
 from tapegrad.rules.reductions import mean, sum

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import public
+from tapegrad.declaration import public
 from tapegrad.rules.activations import logsigmoid_, relu
 from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.arithmetic import clamp_min, minimum, mul

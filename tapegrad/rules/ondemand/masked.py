@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import public, reduced_axes, wrap_axis
+from tapegrad.axes import reduced_axes, wrap_axis
+from tapegrad.declaration import public
 from tapegrad.rules import exponential, extrema, reductions, softmax, statistics
 from tapegrad.rules.clamping import maximum
 from tapegrad.rules.gathering import constant

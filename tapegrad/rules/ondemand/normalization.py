@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from tapegrad.broadcast import sum_to_shape
+from tapegrad.declaration import public
 from tapegrad.fused import fused
-from tapegrad.primitive import Primitive, public, structural
+from tapegrad.primitive import Primitive, structural
 from tapegrad.rules.ondemand.resampling import AxisMap, resample_
 from tapegrad.rules.ondemand.windows import positions
 from tapegrad.rules.reductions import mean_, sum_

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import Primitive, public, structural
+from tapegrad.declaration import public
+from tapegrad.primitive import Primitive, structural
 from tapegrad.rules.ondemand.resampling import ALL, AxisMap, resample_, resampling
 from tapegrad.rules.ondemand.windows import padded
 

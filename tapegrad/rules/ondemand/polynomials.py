@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.primitive import Primitive, elementwise, public
+from tapegrad.declaration import public
+from tapegrad.primitive import Primitive, elementwise
 from tapegrad.rules.arguments import check_tensor
 from tapegrad.rules.gamma import unknown_derivative
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.declaration import public
 from tapegrad.fused import fused
-from tapegrad.primitive import Primitive, public, structural
+from tapegrad.primitive import Primitive, structural
 from tapegrad.rules.indexing import add_at
 from tapegrad.rules.ondemand.windows import Padding, Sizes, per_dim, positions, symmetric
 

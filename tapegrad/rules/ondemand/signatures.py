@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tapegrad.primitive import public
+from tapegrad.declaration import public
 from tapegrad.rules import (
     contraction,
 )

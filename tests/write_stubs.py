@@ -147,13 +147,20 @@ def definition(name: str, function: Any, method: bool) -> str:
     return f"def {name}{signature(function, result, operand, method)}: ..."
 
 
+class _AnyClass:
+    """Has what Python gives to every class, which differs between its versions."""
+
+    __slots__ = ("__weakref__",)
+    annotated: int
+
+
 def tensor_stub() -> str:
     """tapegrad/tensor.pyi."""
     lines = [HEAD.format(what="Tensor, with all its methods."), IMPORTS, ALIASES]
     lines += [f"__all__ = {tensor.__all__!r}", "class Tensor:"]
     for name, kind in tensor.Tensor.__annotations__.items():
         lines.append(f"    {name}: {annotation(kind)}")
-    skipped = {"__module__", "__slots__", "__annotations__", "__doc__", "__weakref__", "__hash__"}
+    skipped = {*vars(_AnyClass), "__hash__"}
     for name, value in sorted(vars(tensor.Tensor).items()):
         if name in skipped or name in tensor.Tensor.__annotations__:
             continue

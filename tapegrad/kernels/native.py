@@ -496,10 +496,11 @@ def probe() -> bool:
         return False
     for number in (0, 1, -1, 10_000, -10_000, (1 << 30) - 1):
         sign = (number > 0) - (number < 0)
-        count = (abs(sign) << 3 | 1 - sign) if TAGGED else sign
-        if word(id(number) + COUNT) != count or ctypes.c_uint32.from_address(
-            id(number) + DIGITS
-        ).value != abs(number):
+        count = word(id(number) + COUNT)
+        if TAGGED:  # the third bit marks an int that lives forever, from Python 3.14 on
+            count, sign = count & ~4, abs(sign) << 3 | 1 - sign
+        digits = ctypes.c_uint32.from_address(id(number) + DIGITS).value
+        if count != sign or digits != abs(number):
             return False
     lonely: list[tuple[Any, ...]] = [(object(), 1, [])]
     return ctypes.c_int32.from_address(id(lonely[0])).value == 1

@@ -308,7 +308,7 @@ class Tape:
                 threads.pop(place, None)
                 self.notes.pop(place, None)
             self._swept = min(self._swept, len(self.records))
-            self._resets.append((position, end))
+            self._resets.append((unshared(position), end))  # a Position may go now
             return True
 
     def was_reset(self, place: int) -> bool:

@@ -526,6 +526,6 @@ def test_numbers_beside_arrays_of_any_size_become_known(dtype, view):
     for number, use in (
         (0.71875, lambda: 0.71875 - x), (0.703125, lambda: x * 0.703125), (79, lambda: x > 79)
     ):  # fmt: skip
-        x._spec.constants.pop(number, None)
+        x._spec.constants.clear()  # which other tests may have filled
         use()
         assert number in x._spec.constants

@@ -250,6 +250,16 @@ def test_positions():
     np.testing.assert_allclose(x.grad._array, 2 * x._array)
 
 
+def test_a_position_that_is_gone_slows_nothing_down():
+    watchers = switch.watchers
+    position = tape.position()
+    assert switch.watchers == watchers + 1
+    leaf(3) * 2.0
+    tape.reset_to(position)
+    del position
+    assert switch.watchers == watchers
+
+
 def test_reset_leaves_other_threads_alone():
     x = leaf(3)
     position = tape.position()

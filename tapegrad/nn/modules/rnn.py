@@ -7,12 +7,14 @@ import warnings
 from typing import Any
 
 from tapegrad.creation import zeros
+from tapegrad.dtypes import float32
 from tapegrad.nn import functional as F
 from tapegrad.nn import init
 from tapegrad.nn.modules.applied import new_parameter
 from tapegrad.nn.modules.module import Module
 from tapegrad.nn.parameter import Parameter
 from tapegrad.operators import functions
+from tapegrad.rules.ondemand.recurrent import run_layer, states_
 from tapegrad.tensor import Tensor
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell", "RNNCellBase"]
@@ -200,30 +202,43 @@ class RNNBase(Module):
 
     def _run(self, x: Tensor, first: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Outputs and last states of all layers, of inputs (L, N, .)."""
-        stack = functions["stack"]
         ends: list[tuple[Tensor, ...]] = []
         directions = 1 + self.bidirectional
         for number, (_, suffix) in enumerate(self._runs()):
             backwards = number % directions == 1
             if not backwards:
                 source, outputs = x, []
-            w_ih, w_hh, b_ih, b_hh, w_hr = (
-                self._parameters.get(f"{name}_{suffix}")
-                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
-            )
-            steps = F.linear(source, w_ih, b_ih).unbind(0)  # all times at once
-            state = tuple(s[number] for s in first)
-            history = []
-            for from_input in reversed(steps) if backwards else steps:
-                state = _step(self.mode, from_input, state, w_hh, b_hh, w_hr)
-                history.append(state[0])
-            outputs.append(stack(history[::-1] if backwards else history))
-            ends.append(state)
+            out, last = self._run_one(source, tuple(s[number] for s in first), suffix, backwards)
+            outputs.append(out)
+            ends.append(last)
             if number % directions == directions - 1:
                 x = outputs[0] if directions == 1 else functions["cat"](outputs, 2)
                 if self.dropout and number + 1 < len(self._runs()):
                     x = F.dropout(x, self.dropout, self.training)
-        return x, tuple(stack(parts) for parts in zip(*ends))
+        if directions == 1 and not self.proj_size and (self.mode, x.dtype) != ("LSTM", float32):
+            x = states_(x)
+        return x, tuple(functions["stack"](parts) for parts in zip(*ends))
+
+    def _run_one(
+        self, x: Tensor, state: tuple[Tensor, ...], suffix: str, backwards: bool
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Outputs and last states of one layer in one direction."""
+        w_ih, w_hh, b_ih, b_hh, w_hr = (
+            self._parameters.get(f"{name}_{suffix}")
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+        )
+        if w_hr is not None:
+            steps = F.linear(x, w_ih, b_ih).unbind(0)  # all times at once
+            history = []
+            for from_input in reversed(steps) if backwards else steps:
+                state = _step(self.mode, from_input, state, w_hh, b_hh, w_hr)
+                history.append(state[0])
+            return functions["stack"](history[::-1] if backwards else history), state
+        if b_ih is not None and b_hh is not None and self.mode != "GRU":
+            b_ih, b_hh = b_ih + b_hh, None
+        x = F.linear(x, w_ih, b_ih)
+        out, last = run_layer(self.mode, x.flip(0) if backwards else x, state, w_hh, b_hh)
+        return (out.flip(0) if backwards else out), last
 
     def extra_repr(self) -> str:
         """The sizes, and the settings that aren't the usual ones."""

@@ -35,15 +35,18 @@ def matrix_product(
 
 @register_jitable
 def sigmoid_of_sum(x: Any, to: Any) -> None:
+    # As `sigmoid_forward`: where exp overflows 1 / inf is the right 0.
+    one = like(to[0], 1)
     for k in range(to.size):
-        to[k] = np.sigmoid(x[k] + to[k])
+        to[k] = one / (np.exp(-(x[k] + to[k])) + one)
 
 
 @register_jitable
 def slope_of_sigmoid(y: Any, to: Any) -> None:
     """Times the derivative, of which y is the value."""
+    one = like(to[0], 1)
     for k in range(to.size):
-        to[k] *= y[k] * (1 - y[k])
+        to[k] *= y[k] * (one - y[k])
 
 
 # -- LSTM ------------------------------------------------------------------------------------------
@@ -84,14 +87,14 @@ def lstm(
 @register_jitable
 def lstm_row_adjoint(h_bar: Any, c_bar: Any, acts: Any, before: Any, c: Any, bars: Any) -> None:
     """``c_bar`` becomes that of the cell before."""
-    n = c.size
+    n, one = c.size, like(c[0], 1)
     i, f, g, o = part(acts, 0, n), part(acts, 1, n), part(acts, 2, n), part(acts, 3, n)
     i_bar, f_bar = part(bars, 0, n), part(bars, 1, n)
     g_bar, o_bar = part(bars, 2, n), part(bars, 3, n)
     for k in range(n):
         o_bar[k] = np.tanh(c[k])
     for k in range(n):
-        c_bar[k] += h_bar[k] * o[k] * (1 - o_bar[k] * o_bar[k])
+        c_bar[k] += h_bar[k] * o[k] * (one - o_bar[k] * o_bar[k])
     for k in range(n):
         o_bar[k] *= h_bar[k]
     for k in range(n):
@@ -99,7 +102,7 @@ def lstm_row_adjoint(h_bar: Any, c_bar: Any, acts: Any, before: Any, c: Any, bar
     for k in range(n):
         f_bar[k] = c_bar[k] * before[k]
     for k in range(n):
-        g_bar[k] = c_bar[k] * i[k] * (1 - g[k] * g[k])
+        g_bar[k] = c_bar[k] * i[k] * (one - g[k] * g[k])
     for k in range(n):
         c_bar[k] *= f[k]
     slope_of_sigmoid(part_at(acts, 0, 2 * n), part_at(bars, 0, 2 * n))
@@ -179,14 +182,14 @@ def gru(
 @register_jitable
 def gru_row_adjoint(h_bar: Any, acts: Any, before: Any, bars: Any, own_bars: Any) -> None:
     """``h_bar`` becomes what the state before is given but for the product."""
-    n = h_bar.size
+    n, one = h_bar.size, like(h_bar[0], 1)
     r, u, new, own = part(acts, 0, n), part(acts, 1, n), part(acts, 2, n), part(acts, 3, n)
     r_bar, u_bar, new_bar = part(bars, 0, n), part(bars, 1, n), part(bars, 2, n)
     own_bar = part(own_bars, 2, n)
     for k in range(n):
         u_bar[k] = h_bar[k] * (before[k] - new[k])
     for k in range(n):
-        new_bar[k] = h_bar[k] * (1 - u[k]) * (1 - new[k] * new[k])
+        new_bar[k] = h_bar[k] * (one - u[k]) * (one - new[k] * new[k])
     for k in range(n):
         h_bar[k] *= u[k]
     for k in range(n):

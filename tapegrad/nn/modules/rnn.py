@@ -14,6 +14,7 @@ from tapegrad.nn.modules.applied import new_parameter
 from tapegrad.nn.modules.module import Module
 from tapegrad.nn.parameter import Parameter
 from tapegrad.operators import functions
+from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.ondemand.recurrent import run_layer, states_
 from tapegrad.tensor import Tensor
 
@@ -189,12 +190,17 @@ class RNNBase(Module):
                 "input.size(-1) must be equal to input_size. Expected "
                 f"{self.input_size}, got {x.shape[-1]}"
             )
+        if not x.shape[0]:
+            raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
         runs = self.num_layers * (1 + self.bidirectional)
         sizes = [self.proj_size or self.hidden_size, self.hidden_size][: 1 + (self.mode == "LSTM")]
         shapes = [(runs, x.shape[1], size) for size in sizes]
         if states is None:
             return tuple(zeros(shape, dtype=x.dtype) for shape in shapes)
         for i, (state, shape) in enumerate(zip(states, shapes)):
+            if state.dtype != x.dtype:
+                names = f"{dtype_name(state)} and {dtype_name(x)}"
+                raise RuntimeError(f"mat1 and mat2 must have the same dtype, but got {names}")
             if tuple(state.shape) != shape:
                 which = f"hidden[{i}]" if self.mode == "LSTM" else "hidden"
                 raise RuntimeError(f"Expected {which} size {shape}, got {list(state.shape)}")

@@ -20,16 +20,13 @@ from tapegrad.kernels.native import like, size_of
 
 
 @register_jitable
-def matrix_product(
-    x: Any, x_at: Any, y: Any, out: Any, out_at: Any, rows: Any, inner: Any, columns: Any,
-    tools: Any,
-) -> None:  # fmt: skip
-    """The product of matrices without gaps: some rows of x from ``x_at`` on, and all of y."""
-    zero = like(x[0], 0)
-    size = size_of(zero)
+def matrix_product(x: Any, y: Any, out: Any, at: Any, rows: Any, columns: Any, tools: Any) -> None:
+    """The product of rows at an address and the matrix y (inner, columns), put to ``out[at:]``."""
+    zero = like(y[0], 0)
+    size, inner = size_of(zero), y.size // columns
     product(
-        zero, tools, address_of(out, out_at), 0, (rows, inner, columns), address_of(x, x_at),
-        (inner * size, size), address_of(y, 0), (columns * size, size),
+        zero, tools, address_of(out, at), 0, (rows, inner, columns), x, (inner * size, size),
+        address_of(y, 0), (columns * size, size),
     )  # fmt: skip
 
 
@@ -74,11 +71,8 @@ def lstm(
     # w is the transposed weight: (n, 4 n).
     for t in range(steps):
         first = t * rows + begin
-        if t == 0:
-            matrix_product(y, begin * n, w, acts, 4 * first * n, end - begin, n, 4 * n, tools)
-        else:
-            before = (first - rows) * n
-            matrix_product(hs, before, w, acts, 4 * first * n, end - begin, n, 4 * n, tools)
+        before = address_of(y, begin * n) if t == 0 else address_of(hs, (first - rows) * n)
+        matrix_product(before, w, acts, 4 * first * n, end - begin, 4 * n, tools)
         for r in range(first, first + end - begin):
             last = part(z, r, n) if t == 0 else part(cs, r - rows, n)
             lstm_row(part(x, r, 4 * n), part(acts, r, 4 * n), last, part(cs, r, n), part(hs, r, n))
@@ -135,7 +129,7 @@ def lstm_adjoint(
                 part(h_bar, r, n), part(c_bar, r, n), part(acts, at, 4 * n), last,
                 part(cs, at, n), part(bars, at, 4 * n),
             )  # fmt: skip
-        matrix_product(bars, 4 * first * n, w, h_bar, begin * n, count, 4 * n, n, tools)
+        matrix_product(address_of(bars, 4 * first * n), w, h_bar, begin * n, count, n, tools)
 
 
 # -- GRU -------------------------------------------------------------------------------------------
@@ -163,15 +157,12 @@ def gru(
     hidden: Array, steps: Int, rows: Int, n: Int, tools: Tools,
 ) -> None:  # fmt: skip
     # w is the transposed weight: (n, 3 n); hidden is room for a step's product.
-    room = 3 * begin * n
     for t in range(steps):
-        if t == 0:
-            matrix_product(y, begin * n, w, hidden, room, end - begin, n, 3 * n, tools)
-        else:
-            before = ((t - 1) * rows + begin) * n
-            matrix_product(hs, before, w, hidden, room, end - begin, n, 3 * n, tools)
+        first = t * rows + begin
+        before = address_of(y, begin * n) if t == 0 else address_of(hs, (first - rows) * n)
+        matrix_product(before, w, hidden, 3 * begin * n, end - begin, 3 * n, tools)
         for r in range(begin, end):
-            at = t * rows + r
+            at = first - begin + r
             last = part(y, r, n) if t == 0 else part(hs, at - rows, n)
             gru_row(
                 part(x, at, 3 * n), part(hidden, r, 3 * n), bias, part(acts, at, 4 * n), last,
@@ -221,5 +212,6 @@ def gru_adjoint(
                 part(h_bar, r, n), part(acts, at, 4 * n), last, part(bars, at, 3 * n),
                 part(own_bars, at, 3 * n),
             )  # fmt: skip
-        matrix_product(own_bars, 3 * first * n, w, share, begin * n, count, 3 * n, n, tools)
+        bars_at = address_of(own_bars, 3 * first * n)
+        matrix_product(bars_at, w, share, begin * n, count, n, tools)
         add_to(part_at(h_bar, begin * n, size), part_at(share, begin * n, size))

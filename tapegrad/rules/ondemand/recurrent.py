@@ -89,17 +89,17 @@ def lstm_adjoint(out_bar, x, h, c, weight, out, *shapes):
     tanh = np.tanh(cs)
     through = o * (1 - tanh * tanh)
     h_bar = c_bar = None
-    bars = []
+    back: list[Any] = []
     for t in reversed(range(steps)):
         h_bar = h_bars[t] if h_bar is None else h_bars[t] + h_bar
         share = h_bar * through[t] if c_bars is None else h_bar * through[t] + c_bars[t]
         c_bar = share if c_bar is None else share + c_bar
         before = cs[t - 1] if t else c
         bar = np.concatenate((c_bar * g[t], c_bar * before, c_bar * i[t], h_bar * tanh[t]), -1)
-        bars.append((bar if acts_bars is None else bar + acts_bars[t]) * slopes[t])
+        back.append((bar if acts_bars is None else bar + acts_bars[t]) * slopes[t])
         c_bar = c_bar * f[t]
-        h_bar = np.matmul(bars[-1], weight)
-    bars = np.stack(bars[::-1])
+        h_bar = np.matmul(back[-1], weight)
+    bars = np.stack(back[::-1])
     return bars, h_bar, c_bar, weight_bar(bars, h, hs)
 
 
@@ -131,7 +131,7 @@ lstm_ = structural(
 
 def gru_forward(x, h, weight, bias):
     x, h, turned, bias = in_one_piece(x, h, weight.T, bias)
-    steps, rows, n = len(x), *h.shape
+    steps, (rows, n) = len(x), h.shape
     hs, acts = np.empty((steps, rows, n), x.dtype), np.empty((steps, rows, 4 * n), x.dtype)
     kernel = fused("gru", x, h, turned, bias)
     if kernel is not None:
@@ -166,7 +166,8 @@ def gru_adjoint(out_bar, x, h, weight, bias, out, *shapes):
     r, z, new, own = parts(acts, 4)
     r_slope, z_slope, new_slope = r * (1 - r), z * (1 - z), 1 - new * new
     h_bar = None
-    bars, own_bars = [], []
+    back: list[Any] = []
+    own_back: list[Any] = []
     for t in reversed(range(steps)):
         h_bar = h_bars[t] if h_bar is None else h_bars[t] + h_bar
         before = hs[t - 1] if t else h
@@ -179,10 +180,10 @@ def gru_adjoint(out_bar, x, h, weight, bias, out, *shapes):
         if acts_bars is not None:
             r_bar, own_bar = r_bar + r_more, own_bar + own_more
         r_bar, z_bar = r_bar * r_slope[t], z_bar * z_slope[t]
-        bars.append(np.concatenate((r_bar, z_bar, new_bar), -1))
-        own_bars.append(np.concatenate((r_bar, z_bar, own_bar), -1))
-        h_bar = h_bar * z[t] + np.matmul(own_bars[-1], weight)
-    bars, own_bars = np.stack(bars[::-1]), np.stack(own_bars[::-1])
+        back.append(np.concatenate((r_bar, z_bar, new_bar), -1))
+        own_back.append(np.concatenate((r_bar, z_bar, own_bar), -1))
+        h_bar = h_bar * z[t] + np.matmul(own_back[-1], weight)
+    bars, own_bars = np.stack(back[::-1]), np.stack(own_back[::-1])
     return bars, h_bar, weight_bar(own_bars, h, hs), sum_(own_bars, (0, 1), False)
 
 
@@ -228,14 +229,13 @@ def rnn_forward(x, h, weight, relu):
 
 def rnn_adjoint(out_bar, x, h, weight, out, relu, *shapes):
     """As `lstm_adjoint`, over NumPy's functions."""
-    slopes = None if relu else 1 - out * out
     h_bar = None
-    bars = []
+    back: list[Any] = []
     for t in reversed(range(len(out))):
         h_bar = out_bar[t] if h_bar is None else out_bar[t] + h_bar
-        bars.append(select(out[t] > 0, h_bar, 0.0) if relu else h_bar * slopes[t])
-        h_bar = np.matmul(bars[-1], weight)
-    bars = np.stack(bars[::-1])
+        back.append(select(out[t] > 0, h_bar, 0.0) if relu else h_bar * (1 - out[t] * out[t]))
+        h_bar = np.matmul(back[-1], weight)
+    bars = np.stack(back[::-1])
     return bars, h_bar, weight_bar(bars, h, out)
 
 

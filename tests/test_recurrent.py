@@ -182,7 +182,7 @@ def test_errors(text):
         layer(tg.zeros(4, 1, 2, dtype=tg.float64), (state, state) if "LSTM" in text else state)
 
 
-def test_a_layer_is_one_record():
+def test_a_layer_is_a_few_records():
     layer, x = layer_of("GRU(2, 3)"), tg.from_numpy(random(50, 2, 2))
     before = tg.tape.position()
     out, _ = layer(x)

@@ -222,7 +222,7 @@ class RNNBase(Module):
                 if self.dropout and number + 1 < len(self._runs()):
                     x = F.dropout(x, self.dropout, self.training)
         if directions == 1 and not self.proj_size and (self.mode, x.dtype) != ("LSTM", float32):
-            x = states_(x)
+            x = states_(x)  # in torch, too, those of an LSTM of singles can't be changed in place
         return x, tuple(functions["stack"](parts) for parts in zip(*ends))
 
     def _run_one(

@@ -148,7 +148,7 @@ class Primitive:
         self.casts = casts
         #: ``joint(record, out_bar) -> shares`` where one call gives the shares of all inputs.
         self.joint = joint
-        #: ``together(*environment) -> shares`` of all inputs, of arrays; or None: as the rules do.
+        #: ``together(*environment) -> shares`` of all inputs; or None: as the rules do.
         self.together = together
         #: The short recording path of an elementwise primitive, once the operators are made.
         self.fast: Callable[..., Any] | None = None
@@ -298,7 +298,7 @@ def structural(
     (the result shares the input's memory), ``several`` (a view that is one of the several results
     of one function; its last parameter is its number), ``casts`` (the result has another dtype than
     the input, on purpose), ``together`` (a function of a record's environment, see `BoundRule`,
-    that gives the shares of all inputs at once, of arrays, or None), ``grad_name``.
+    that gives the shares of all inputs at once, or None), ``grad_name``.
     """
     code = forward.__code__
     names = code.co_varnames[: code.co_argcount]

@@ -276,7 +276,7 @@ class Replay:
                 return
         values = environment(primitive, record, n, out_bar, self.wrap)
         arrays = self.wrap is None
-        shares = primitive.together(*values) if arrays and primitive.together is not None else None
+        shares = None if primitive.together is None else primitive.together(*values)
         given = 0  # places that were given out_bar itself
         for i in range(n):
             source = record[INPUTS + i]

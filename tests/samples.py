@@ -10,6 +10,7 @@ import numpy as np
 
 import tapegrad as tg
 from tapegrad.rules.ondemand.dotproducts import attention_, masked_softmax
+from tapegrad.rules.ondemand.recurrent import gru_, lstm_, rnn_, states_
 
 F = tg.nn.functional
 
@@ -441,6 +442,17 @@ SAMPLES = [
       (2, 2, 4), (2, 3, 4), (2, 3, 2)),
     sample("scaled_dot_product_attention", lambda q, k: F.scaled_dot_product_attention(
         q, k, k, t([[False, True, False], [False, False, False]])), (2, 2, 4), (2, 3, 4)),
+    sample("lstm", lambda *given: lstm_(*given)[0], (3, 2, 8), (2, 2), (2, 2), (8, 2)),
+    sample("lstm", lambda *given: tg.cat(lstm_(*given)[:2]), (2, 1, 12), (1, 3), (1, 3), (12, 3)),
+    sample("lstm", lambda *given: lstm_(*given)[1], (1, 2, 4), (2, 1), (2, 1), (4, 1)),
+    sample("lstm", lambda *given: tg.cat(lstm_(*given), -1), (2, 2, 8), (2, 2), (2, 2), (8, 2)),
+    sample("gru", lambda *given: gru_(*given)[0], (3, 2, 6), (2, 2), (6, 2), (6,)),
+    sample("gru", lambda *given: gru_(*given)[0], (1, 1, 9), (1, 3), (9, 3), (9,)),
+    sample("gru", lambda *given: gru_(*given)[1], (2, 1, 6), (1, 2), (6, 2), (6,)),
+    sample("gru", lambda *given: tg.cat(gru_(*given), -1), (2, 2, 6), (2, 2), (6, 2), (6,)),
+    sample("rnn", lambda *given: rnn_(*given, False), (3, 2, 2), (2, 2), (2, 2)),
+    sample("rnn", lambda *given: rnn_(*given, True), (2, 2, 3), (2, 3), (3, 3)),
+    sample("states", states_, (2, 3)),
     sample("log_softmax", lambda x: tg.log_softmax(x, -1), (3, 2, 9)),
     sample("nll_loss", lambda x: F.cross_entropy(x, tg.tensor([1, 16, 0])), (3, 17)),
     sample("nll_loss", lambda x: F.nll_loss(x, tg.tensor([1, 2]), reduction="sum"), (2, 3)),

@@ -26,6 +26,7 @@ from bench.workloads import (
     minimize,
     mlp,
     operators,
+    recurrent,
     scalars,
     seed,
     small,
@@ -34,7 +35,8 @@ from bench.workloads import (
 PROGRAMS = (
     *(seed.WORKLOAD, small.WORKLOAD, chain.WORKLOAD, scalars.TENSORS, scalars.NUMBERS),
     *(large.FLOAT32, large.FLOAT64, mlp.BATCH_128, mlp.BATCH_8, lenet.WORKLOAD),
-    *(gpt.WORKLOAD, gpt.FUSED, lstm.WORKLOAD, minimize.ROSENBROCK, minimize.REGRESSION),
+    *(gpt.WORKLOAD, gpt.FUSED, lstm.WORKLOAD, recurrent.LSTM, recurrent.GRU),
+    *(minimize.ROSENBROCK, minimize.REGRESSION),
     *(lotka.WORKLOAD, gathered.EMBEDDING, gathered.INDEX_ADD, derivatives.WORKLOAD),
 )
 WORKLOADS: dict[str, Callable[[Session], list[Figure]]] = {

@@ -199,3 +199,24 @@ def one_batch(primitive: Primitive, size: int, values: Values, lifted: Lifted, p
     flat = value.reshape(size * first, *value._spec.shape[2:])
     out = Primitive.apply(primitive, (flat,), params)
     return out.reshape(size, first, *out._spec.shape[1:])
+
+
+def sequences(primitive: Primitive, size: int, values: Values, lifted: Lifted, params: Any) -> Any:
+    """Recurrent layers of one weight: the rows of all samples are one batch of them."""
+    rowwise = primitive.inputs.index("weight")
+    if any(lifted[rowwise:]):
+        return None
+    x, *states = [
+        filled(v, have, size) for v, have in zip(values[:rowwise], lifted[:rowwise], strict=True)
+    ]
+    steps, rows = x._spec.shape[1:3]
+    x = x.transpose(0, 1).reshape(steps, size * rows, x._spec.shape[3])
+    states = [s.reshape(size * rows, s._spec.shape[2]) for s in states]
+    made = Primitive.apply(primitive, (x, *states, *values[rowwise:]), params)
+    outs = tuple(
+        [
+            out.reshape(steps, size, rows, out._spec.shape[2]).transpose(0, 1)
+            for out in (made if primitive.outputs > 1 else (made,))
+        ]
+    )
+    return outs if primitive.outputs > 1 else outs[0]

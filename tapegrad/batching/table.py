@@ -51,6 +51,7 @@ from tapegrad.rules.ondemand import (
     normalization,
     padding,
     pooling,
+    recurrent,
     resampling,
 )
 
@@ -87,6 +88,7 @@ _FAMILIES: dict[Any, tuple[Any, ...]] = {
         pairs.as_real_forward, pairs.as_complex_forward, selection.nan_to_num_complex_forward,
         padding.pad_forward, pooling.max_forward, assignment.zeros_forward,
         shape.view_dtype_forward, lu.permutation_forward, dotproducts.masked_softmax_forward,
+        recurrent.states_forward,
     ),
     shapes.stacked: (
         pooling.max_index_forward, pooling.placed_forward, pooling.taken_forward,
@@ -111,6 +113,9 @@ _FAMILIES: dict[Any, tuple[Any, ...]] = {
         losses.bce_weighted_forward,
     ),
     shapes.standard: (normalization.standard_forward, layer_norms.layer_forward),
+    shapes.sequences: (
+        recurrent.lstm_forward, recurrent.gru_forward, recurrent.rnn_forward,
+    ),
     shapes.one_batch: (folding.unfold_forward, folding.fold_forward),
     indices.taken: (indexing.advanced_forward,),
     indices.scattered: (

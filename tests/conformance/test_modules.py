@@ -239,3 +239,15 @@ def test_a_layer_is_torchs(text):
                 np.testing.assert_allclose(x, y, rtol=2e-5, atol=2e-6, err_msg=part)
     for name, value in theirs["state after"].items():
         np.testing.assert_allclose(ours["state after"][name], value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_names_of_what_recurrent_layers_record(kind, dtype, both):
+    def names(lib):
+        layer = getattr(lib.nn, kind)(2, 3, bidirectional=both).to(getattr(lib, dtype))
+        outputs = flattened(layer(lib.zeros(4, 1, 2, dtype=getattr(lib, dtype))))
+        return [type(x.grad_fn).__name__ for x in outputs]
+
+    assert names(tapegrad) == names(torch)

@@ -10,8 +10,8 @@ the flat elements, and numbers. Annotations tell them apart:
                 to[j] = row[j] * factor
 
 `Array` has the dtype that it is compiled for, `Indices` are int64, `Bools` bools, `Real` is a
-number of the arrays' dtype. In it ``np`` may be `vectormath`, and `added` adds in any order, so
-that LLVM can vectorise a sum.
+number of the arrays' dtype; `Tools` is what `kernels.blas.product` wants, and isn't given in calls.
+In it ``np`` may be `vectormath`, and `added` adds in any order, so that LLVM can vectorise a sum.
 
 Called as ``scaled(count, x, out, n, factor)`` it does all of its ``count`` parts: on several
 threads, in one share for each, if the arrays are large and `threads` allows it. What does more with
@@ -36,7 +36,7 @@ from numba.extending import register_jitable
 from tapegrad import threads
 from tapegrad.kernels import vectormath
 from tapegrad.kernels.cache import KernelCache, fingerprint
-from tapegrad.kernels.fused import lanes, rows, squares, tiles, vectors
+from tapegrad.kernels.fused import lanes, rows, small_products, squares, tiles, vectors
 from tapegrad.kernels.native import (
     DATA,
     DIMENSIONS,
@@ -58,6 +58,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "masks": ("masked_fill", "masked_softmax"),
     "normalization": ("standard", "standard_x", "standard_y", "layer", "layer_x", "layer_y"),
     "pooling": ("square_pool", "square_pool_x"),
+    "recurrent": ("lstm", "lstm_adjoint", "gru", "gru_adjoint"),
     "small_products": ("few_rows",),
     "scattering": ("add_rows",),
     "softmax": ("softmax", "softmax_x", "log_softmax", "log_softmax_x", "known_classes", "nll"),
@@ -66,9 +67,9 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 }
 FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
 #: What the functions are made of.
-TOOLS = (lanes, rows, squares, tiles, vectors)
+TOOLS = (lanes, rows, small_products, squares, tiles, vectors)
 
-_KINDS = dict.fromkeys(("Int", "Array", "Indices", "Bools"), types.int64)
+_KINDS = dict.fromkeys(("Int", "Array", "Indices", "Bools", "Tools"), types.int64)
 _KINDS["Real"] = types.float64
 _C_KINDS: dict[Any, Any] = {types.int64: ctypes.c_int64, types.float64: ctypes.c_double}
 
@@ -87,6 +88,7 @@ def _source(name: str, kinds: list[str]) -> str:
     names = [f"a{i}" for i in range(len(kinds))]
     values = {
         "Int": "{0}",
+        "Tools": "{0}",
         "Real": "real({0})",
         "Array": "elements({0}, real(0))",
         "Indices": "elements({0}, index(0))",
@@ -118,16 +120,26 @@ def _call_of(kinds: list[str], run: Any) -> Any:
     """The function that runs compiled code on operands of these kinds."""
     names = [f"a{i}" for i in range(len(kinds))]
     pairs = list(zip(names, kinds, strict=True))
+    known = {name: str(_tools().ctypes.data) for name, kind in pairs if kind == "Tools"}
     arrays = [name for name, kind in pairs if kind in ("Array", "Indices", "Bools")]
     space = {"functools": functools, "run": run, "threads": threads, "_over_part": _over_part}
     source = _CALL.format(
-        names=", ".join(names),
+        names=", ".join(name for name in names if name not in known),
         sizes=", ".join(f"{name}.nbytes" for name in arrays) + ", 0",
-        given="".join(f"id({name}), " if name in arrays else f"{name}, " for name in names),
+        given="".join(
+            f"id({name}), " if name in arrays else f"{known.get(name, name)}, " for name in names
+        ),
         arrays="".join(f"{name}, " for name in arrays),
     )
     exec(compile(source, "<call of a fused function>", "exec"), space)
     return space["call"]
+
+
+@functools.cache
+def _tools() -> np.ndarray:
+    from tapegrad.kernels.blas import tools  # it is made of functions of this folder
+
+    return tools()
 
 
 @functools.cache

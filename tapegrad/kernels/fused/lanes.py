@@ -18,6 +18,7 @@ __all__ = [
     "Indices",
     "Int",
     "Real",
+    "Tools",
     "added",
     "larger",
     "part",
@@ -33,6 +34,7 @@ Bools: TypeAlias = Any
 Indices: TypeAlias = Any
 Int: TypeAlias = Any
 Real: TypeAlias = Any
+Tools: TypeAlias = Any
 
 
 @intrinsic

@@ -7,12 +7,15 @@ import warnings
 from typing import Any
 
 from tapegrad.creation import zeros
+from tapegrad.dtypes import float32
 from tapegrad.nn import functional as F
 from tapegrad.nn import init
 from tapegrad.nn.modules.applied import new_parameter
 from tapegrad.nn.modules.module import Module
 from tapegrad.nn.parameter import Parameter
 from tapegrad.operators import functions
+from tapegrad.rules.arguments import dtype_name
+from tapegrad.rules.ondemand.recurrent import run_layer, states_
 from tapegrad.tensor import Tensor
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell", "RNNCellBase"]
@@ -187,12 +190,17 @@ class RNNBase(Module):
                 "input.size(-1) must be equal to input_size. Expected "
                 f"{self.input_size}, got {x.shape[-1]}"
             )
+        if not x.shape[0]:
+            raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
         runs = self.num_layers * (1 + self.bidirectional)
         sizes = [self.proj_size or self.hidden_size, self.hidden_size][: 1 + (self.mode == "LSTM")]
         shapes = [(runs, x.shape[1], size) for size in sizes]
         if states is None:
             return tuple(zeros(shape, dtype=x.dtype) for shape in shapes)
         for i, (state, shape) in enumerate(zip(states, shapes)):
+            if state.dtype != x.dtype:
+                names = f"{dtype_name(state)} and {dtype_name(x)}"
+                raise RuntimeError(f"mat1 and mat2 must have the same dtype, but got {names}")
             if tuple(state.shape) != shape:
                 which = f"hidden[{i}]" if self.mode == "LSTM" else "hidden"
                 raise RuntimeError(f"Expected {which} size {shape}, got {list(state.shape)}")
@@ -200,30 +208,43 @@ class RNNBase(Module):
 
     def _run(self, x: Tensor, first: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Outputs and last states of all layers, of inputs (L, N, .)."""
-        stack = functions["stack"]
         ends: list[tuple[Tensor, ...]] = []
         directions = 1 + self.bidirectional
         for number, (_, suffix) in enumerate(self._runs()):
             backwards = number % directions == 1
             if not backwards:
                 source, outputs = x, []
-            w_ih, w_hh, b_ih, b_hh, w_hr = (
-                self._parameters.get(f"{name}_{suffix}")
-                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
-            )
-            steps = F.linear(source, w_ih, b_ih).unbind(0)  # all times at once
-            state = tuple(s[number] for s in first)
-            history = []
-            for from_input in reversed(steps) if backwards else steps:
-                state = _step(self.mode, from_input, state, w_hh, b_hh, w_hr)
-                history.append(state[0])
-            outputs.append(stack(history[::-1] if backwards else history))
-            ends.append(state)
+            out, last = self._run_one(source, tuple(s[number] for s in first), suffix, backwards)
+            outputs.append(out)
+            ends.append(last)
             if number % directions == directions - 1:
                 x = outputs[0] if directions == 1 else functions["cat"](outputs, 2)
                 if self.dropout and number + 1 < len(self._runs()):
                     x = F.dropout(x, self.dropout, self.training)
-        return x, tuple(stack(parts) for parts in zip(*ends))
+        if directions == 1 and not self.proj_size and (self.mode, x.dtype) != ("LSTM", float32):
+            x = states_(x)  # in torch, too, those of an LSTM of singles can't be changed in place
+        return x, tuple(functions["stack"](parts) for parts in zip(*ends))
+
+    def _run_one(
+        self, x: Tensor, state: tuple[Tensor, ...], suffix: str, backwards: bool
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Outputs and last states of one layer in one direction."""
+        w_ih, w_hh, b_ih, b_hh, w_hr = (
+            self._parameters.get(f"{name}_{suffix}")
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+        )
+        if w_hr is not None:
+            steps = F.linear(x, w_ih, b_ih).unbind(0)  # all times at once
+            history = []
+            for from_input in reversed(steps) if backwards else steps:
+                state = _step(self.mode, from_input, state, w_hh, b_hh, w_hr)
+                history.append(state[0])
+            return functions["stack"](history[::-1] if backwards else history), state
+        if b_ih is not None and b_hh is not None and self.mode != "GRU":
+            b_ih, b_hh = b_ih + b_hh, None
+        x = F.linear(x, w_ih, b_ih)
+        out, last = run_layer(self.mode, x.flip(0) if backwards else x, state, w_hh, b_hh)
+        return (out.flip(0) if backwards else out), last
 
     def extra_repr(self) -> str:
         """The sizes, and the settings that aren't the usual ones."""

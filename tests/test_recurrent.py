@@ -1,0 +1,190 @@
+"""Recurrent layers: machine code beside NumPy and the rules, and derivatives of whole layers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tapegrad as tg
+from tapegrad import replay
+from tapegrad.fused import library
+from tapegrad.rules.ondemand import recurrent
+
+machine_code = pytest.mark.skipif(
+    not replay.load_native(), reason="there is no machine code on this machine"
+)
+#: Gates, and inputs besides those of all: states, then what belongs to the weight.
+MODES = {"lstm": 4, "gru": 3, "rnn": 1}
+#: Steps, rows and hidden size: of small products and of BLAS's.
+SHAPES = [(1, 1, 1), (3, 1, 32), (2, 5, 17), (4, 16, 9), (3, 17, 20), (2, 40, 33)]
+
+
+def random(*shape, dtype=np.float64, seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, shape).astype(dtype)
+
+
+def given(mode, steps, rows, n, dtype=np.float64, scale=1.0):
+    gates = MODES[mode] * n
+    shapes = [(steps, rows, gates), (rows, n), (gates, n)]
+    if mode == "lstm":
+        shapes.insert(2, (rows, n))
+    if mode == "gru":
+        shapes.append((gates,))
+    arrays = [random(*s, dtype=dtype, seed=i) for i, s in enumerate(shapes)]
+    arrays[0] *= dtype(scale)
+    return arrays
+
+
+def results(mode, arrays, wanted):
+    """The results, and the shares of all inputs where those in ``wanted`` have adjoints."""
+    primitive = getattr(recurrent, f"{mode}_")
+    params = (False,) if mode == "rnn" else ()
+    leaves = [tg.from_numpy(a.copy()).requires_grad_() for a in arrays]
+    made = primitive(*leaves, *params)
+    outs = made if isinstance(made, tuple) else (made,)
+    used = [out for out, want in zip(outs, wanted, strict=True) if want]
+    weights = [
+        tg.from_numpy(random(*out.shape, dtype=arrays[0].dtype.type, seed=9 + k))
+        for k, out in enumerate(used)
+    ]
+    return [x.detach().numpy() for x in outs] + [
+        x.numpy() for x in tg.autograd.grad(used, leaves, weights)
+    ]
+
+
+@machine_code
+@pytest.mark.parametrize("scale", [1.0, 60.0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(
+    ("mode", "wanted"),
+    [("lstm", (1, 0, 0)), ("lstm", (0, 1, 0)), ("lstm", (1, 1, 0)), ("gru", (1, 0))],
+)
+def test_machine_code_is_the_rule(mode, wanted, shape, dtype, scale, monkeypatch):
+    arrays = given(mode, *shape, dtype, scale)
+    fast = results(mode, arrays, wanted)
+    monkeypatch.setattr(library, "find", None)
+    for a, b in zip(fast, results(mode, arrays, wanted), strict=True):
+        assert a.dtype == b.dtype == dtype
+        limit = 200 * np.finfo(dtype).eps * max(1.0, float(np.abs(b).max()))
+        np.testing.assert_allclose(a, b, rtol=0, atol=limit)
+
+
+@machine_code
+@pytest.mark.parametrize("mode", ["lstm", "gru"])
+def test_some_of_the_rows_are_a_part_of_the_work(mode, monkeypatch):
+    arrays = given(mode, 3, 7, 4)
+    wanted = (1, 1, 0) if mode == "lstm" else (1, 0)
+    whole = results(mode, arrays, wanted)
+    found = library.find
+
+    def in_parts(name, dtype):
+        kernel = found(name, dtype)
+        run = kernel.__globals__["run"]
+
+        def call(count, *operands, work=0):
+            with monkeypatch.context() as patch:
+                patch.setitem(
+                    kernel.__globals__,
+                    "run",
+                    lambda begin, end, *rest: [run(k, k + 1, *rest) for k in range(begin, end)],
+                )
+                kernel(count, *operands, work=work)
+
+        return call
+
+    monkeypatch.setattr(library, "find", in_parts)
+    for a, b in zip(results(mode, arrays, wanted), whole, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+def layer_of(text, seed=0):
+    tg.manual_seed(seed)
+    return eval(f"nn.{text}", {"nn": tg.nn}).double()
+
+
+LAYERS = [
+    "LSTM(2, 3)", "LSTM(2, 3, bidirectional=True)", "GRU(2, 3, 2)", "GRU(2, 3, bias=False)",
+    "RNN(2, 3)", "RNN(2, 3, bidirectional=True, batch_first=True)", "LSTM(2, 3, proj_size=2)",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", LAYERS)
+def test_derivatives_of_a_layer(text):
+    layer = layer_of(text)
+    names = [name for name, _ in layer.named_parameters()]
+    inputs = [tg.from_numpy(random(3, 2, 2)), *[p.detach() for p in layer.parameters()]]
+
+    def outputs(x, *weights):
+        out, last = tg.func.functional_call(layer, dict(zip(names, weights, strict=True)), (x,))
+        return (out, *(last if isinstance(last, tuple) else (last,)))
+
+    leaves = tuple(x.requires_grad_() for x in inputs)
+    assert tg.testing.gradcheck(outputs, leaves, check_forward_ad=True)
+    assert tg.testing.gradgradcheck(lambda *given: outputs(*given)[0], leaves)
+
+
+@pytest.mark.parametrize("text", LAYERS)
+def test_a_layer_under_vmap(text):
+    layer = layer_of(text)
+    x = tg.from_numpy(random(4, 3, 2, 2))
+    mapped = tg.vmap(lambda x: layer(x)[0])(x)
+    tg.testing.assert_close(mapped, tg.stack([layer(one)[0] for one in x]))
+
+
+def test_layers_of_several_models_under_vmap():
+    models = [layer_of("LSTM(2, 3)", seed) for seed in range(3)]
+    parameters, buffers = tg.func.stack_module_state(models)
+    x = tg.from_numpy(random(4, 2, 2))
+
+    def call(parameters, buffers):
+        return tg.func.functional_call(models[0], (parameters, buffers), (x,))[0]
+
+    with pytest.warns(UserWarning, match="performance drop"):
+        mapped = tg.vmap(call)(parameters, buffers)
+    tg.testing.assert_close(mapped, tg.stack([model(x)[0] for model in models]))
+
+
+@pytest.mark.parametrize("text", ["GRU(2, 3)", "RNN(2, 3)", "LSTM(2, 3)"])
+def test_outputs_can_be_changed_in_place(text):
+    layer, x = layer_of(text), tg.from_numpy(random(4, 2, 2))
+    out = layer(x)[0]
+    wanted = tg.autograd.grad((out * 2 + 1).sin().sum(), list(layer.parameters()))
+    out = layer(x)[0]
+    out.mul_(2).add_(1)
+    found = tg.autograd.grad(out.sin().sum(), list(layer.parameters()))
+    tg.testing.assert_close(found, wanted)
+
+
+def test_an_lstms_outputs_are_those_that_its_rule_reads():
+    out = tg.nn.LSTM(2, 3)(tg.zeros(4, 1, 2))[0]
+    out.add_(1)
+    with pytest.raises(RuntimeError, match=r"modified by an\s+inplace operation"):
+        out.sum().backward()
+
+
+@pytest.mark.parametrize("text", ["LSTM(2, 3)", "GRU(2, 3)", "RNN(2, 3)"])
+def test_no_batch(text):
+    layer = layer_of(text)
+    out, _ = layer(tg.zeros(4, 0, 2, dtype=tg.float64))
+    assert out.shape == (4, 0, 3)
+    out.sum().backward()
+    assert all((p.grad == 0).all() for p in layer.parameters())
+
+
+@pytest.mark.parametrize("text", ["LSTM(2, 3)", "GRU(2, 3)", "RNN(2, 3)"])
+def test_errors(text):
+    layer = layer_of(text)
+    with pytest.raises(RuntimeError, match="Expected sequence length to be larger than 0 in RNN"):
+        layer(tg.zeros(0, 1, 2, dtype=tg.float64))
+    state = tg.zeros(1, 1, 3)
+    with pytest.raises(RuntimeError, match="same dtype, but got Float and Double"):
+        layer(tg.zeros(4, 1, 2, dtype=tg.float64), (state, state) if "LSTM" in text else state)
+
+
+def test_a_layer_is_a_few_records():
+    layer, x = layer_of("GRU(2, 3)"), tg.from_numpy(random(50, 2, 2))
+    before = tg.tape.position()
+    out, _ = layer(x)
+    assert tg.tape.position() - before < 15
+    assert "StackBackward0" in repr(out.grad_fn)

@@ -73,6 +73,12 @@ def test_kernel_is_the_rule(primitive, dtype):
         strided = [np.repeat(a, 3)[::3] for a in arrays]
         run_kernel(kernel, primitive, strided, np.repeat(out, 2)[::2], out_bar, x_bar, 0)
         np.testing.assert_allclose(x_bar, expected, **tolerance)
+        numbers = [a if j == i else np.array(a[3]) for j, a in enumerate(arrays)]
+        some = np.asarray(primitive.forward(*numbers), dtype) * np.ones(33, dtype)
+        share = rule((out_bar, *numbers, some))
+        run_kernel(kernel, primitive, numbers, some, out_bar, x_bar, 0)
+        expected = out_bar * share if rule.partial else share
+        np.testing.assert_allclose(x_bar, expected * np.ones(33), **tolerance)
 
 
 SPECIAL = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 1e-310, 1e300, -1e300, 0.5, 2.0])

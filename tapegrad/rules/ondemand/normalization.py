@@ -112,7 +112,7 @@ def standard_x(out_bar, x, y, out, view, axes, affine, eps, x_shape):
     bar, mean_bar, var_bar = out_bar
     if mean_bar is None and var_bar is None:
         made = in_rows("standard_x", view, axes, affine, bar, x, out[1], out[2])
-        if made is not None and type(y) is np.ndarray:
+        if made is not None and type(y) is np.ndarray and y.dtype == x.dtype:
             kernel, layout, _ = made
             x_bar, weight = np.empty_like(x), filled(y, x, affine, 1)
             kernel(out[1].size, bar, x, weight, out[1], out[2], x_bar, *layout, eps)

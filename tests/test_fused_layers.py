@@ -302,3 +302,39 @@ def test_a_change_of_a_saved_gradient_is_told():
     (x * x).sum().backward()
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         z.backward()
+
+
+# -- normalization ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(200, 70), (2, 1), (65, 3, 1, 1)])
+def test_batch_norm_of_columns(shape, dtype, monkeypatch):
+    x = random(*shape, dtype=dtype) + 5 * random(*shape[1:], dtype=dtype, seed=1)
+    weight, bias = random(shape[1], dtype=dtype, seed=2), random(shape[1], dtype=dtype, seed=3)
+
+    def whole(x, weight, bias):
+        return F.batch_norm(x, None, None, weight, bias, True)
+
+    names = ("columns", "columns_x", "column_products")
+    assert_fused_is_numpy(whole, [x, weight, bias], monkeypatch, *names)
+
+    def bare(x):
+        return F.batch_norm(x, None, None, training=True)
+
+    assert_fused_is_numpy(bare, [x], monkeypatch, *names[:2])
+    for value in (np.nan, np.inf, -np.inf):
+        x[1, 0] = value
+        assert_fused_is_numpy(bare, [x], monkeypatch, *names[:2])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0])
+def test_rms_norm_of_special_values(value, monkeypatch):
+    x, weight = random(3, 40), random(40, seed=1)
+    x[1, 3] = value
+    x[2] = value
+
+    def normed(x, weight):
+        return F.rms_norm(x, (40,), weight)
+
+    assert_fused_is_numpy(normed, [x, weight], monkeypatch, "layer", "layer_x", "layer_y")

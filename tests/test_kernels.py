@@ -393,10 +393,12 @@ STRUCTURAL = {
         [(70, 3, 2), (3, 2), (3, 2)],
     ),
     "layer_norms.rms_x": (
-        lambda x, y: tapegrad.nn.functional.rms_norm(x, (3, 2), y), [(70, 3, 2), (3, 2)],
+        lambda x, y: tapegrad.nn.functional.rms_norm(x, (3, 2), y),
+        [(70, 3, 2), (3, 2)],
     ),
     "layer_norms.rms_y": (
-        lambda x, y: tapegrad.nn.functional.rms_norm(x, (3, 2), y, 0.1), [(70, 3, 2), (3, 2)],
+        lambda x, y: tapegrad.nn.functional.rms_norm(x, (3, 2), y, 0.1),
+        [(70, 3, 2), (3, 2)],
     ),
     "softmax.softmax_x": (lambda x: x.softmax(-1), [(2, 3, 17)]),
     "softmax.log_softmax_x": (lambda x: x.log_softmax(1), [(3, 17)]),

@@ -55,14 +55,17 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "convolution": ("windowed", "window_products", "channel_sums"),
     "losses": ("bce_logits",),
     "masks": ("masked_fill", "masked_softmax"),
-    "normalization": ("standard", "standard_x", "standard_y", "layer", "layer_x", "layer_y"),
+    "normalization": (
+        "standard", "standard_x", "standard_y", "layer", "layer_x", "layer_y", "columns",
+        "columns_x",
+    ),
     "pooling": ("square_pool", "square_pool_x"),
     "small_products": ("few_rows",),
     "scattering": ("add_rows",),
     "softmax": ("softmax", "softmax_x", "log_softmax", "log_softmax_x", "known_classes", "nll"),
-    "sums": ("column_sums",),
+    "sums": ("column_sums", "column_products"),
     "updates": ("sgd_update", "adam_update"),
-}
+}  # fmt: skip
 FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
 #: What the functions are made of.
 TOOLS = (lanes, rows, squares, tiles, vectors)

@@ -132,9 +132,7 @@ def layer(
 
 
 @register_jitable
-def layer_row(
-    share: Any, row: Any, weight: Any, to: Any, add: Any, centred: Any, eps: Any
-) -> None:
+def layer_row(share: Any, row: Any, weight: Any, to: Any, add: Any, centred: Any, eps: Any) -> None:
     """The adjoint of a row: stored, or added."""
     n = row.size
     mean, scale = moments(row, centred, eps)
@@ -183,3 +181,24 @@ def layer_y(
             to[k] = like(eps, 0)
         for r in range(i * per, min((i + 1) * per, rows)):
             weight_row(part(bar, r, n), part(x, r, n), to, centred, eps)
+
+
+def columns(
+    begin: Int, end: Int, x: Array, centre: Array, scale: Array, bias: Array, out: Array, n: Int
+) -> None:
+    """Rows of a matrix of which the columns are standardised."""
+    for r in range(begin, end):
+        row, to = part(x, r, n), part(out, r, n)
+        for k in range(n):
+            to[k] = (row[k] - centre[k]) * scale[k] + bias[k]
+
+
+def columns_x(
+    begin: Int, end: Int, bar: Array, x: Array, centre: Array, scale: Array, weight: Array,
+    shares: Array, along: Array, x_bar: Array, n: Int,
+) -> None:  # fmt: skip
+    for r in range(begin, end):
+        share, row, to = part(bar, r, n), part(x, r, n), part(x_bar, r, n)
+        for k in range(n):
+            own = share[k] * weight[k] - shares[k] - (row[k] - centre[k]) * along[k]
+            to[k] = own * scale[k]

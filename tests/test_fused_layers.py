@@ -304,6 +304,39 @@ def test_a_change_of_a_saved_gradient_is_told():
         z.backward()
 
 
+# -- averages --------------------------------------------------------------------------------------
+
+AVERAGES = [
+    (lambda x: F.avg_pool2d(x, 2), (2, 3, 6, 8)),
+    (lambda x: F.avg_pool2d(x, 3, 2, 1), (2, 3, 7, 8)),
+    (lambda x: F.avg_pool2d(x, (3, 2), (1, 3), (1, 0), True, False), (3, 8, 9)),
+    (lambda x: F.avg_pool2d(x, 2, 3, 0, divisor_override=5), (2, 1, 8, 7)),
+    (lambda x: F.avg_pool1d(x, 4, 3, 2, True), (2, 3, 12)),
+    (lambda x: F.adaptive_avg_pool2d(x, (3, 5)), (2, 2, 7, 6)),
+    (lambda x: F.adaptive_avg_pool2d(x, (9, 2)), (2, 2, 4, 6)),
+    (lambda x: F.adaptive_avg_pool1d(x, 3), (2, 2, 1000)),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("function", "shape"), AVERAGES)
+def test_averages(function, shape, dtype, monkeypatch):
+    x = random(*shape, dtype=dtype)
+    assert_fused_is_numpy(function, [x], monkeypatch, "averages", "averages_x")
+    for value in (np.nan, np.inf, -np.inf):
+        x[(0,) * x.ndim] = value
+        assert_fused_is_numpy(function, [x], monkeypatch, "averages")
+
+
+def test_averages_of_nothing():
+    x = tg.ones(2, 3, 4, 4, requires_grad=True)
+    out = F.adaptive_avg_pool2d(x, (0, 2))
+    assert out.shape == (2, 3, 0, 2)
+    out.sum().backward()
+    assert not x.grad.any()
+    assert F.avg_pool2d(tg.ones(0, 3, 4, 4), 2).shape == (0, 3, 2, 2)
+
+
 # -- normalization ---------------------------------------------------------------------------------
 
 

@@ -59,7 +59,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "standard", "standard_x", "standard_y", "layer", "layer_x", "layer_y", "columns",
         "columns_x",
     ),
-    "pooling": ("square_pool", "square_pool_x"),
+    "pooling": ("square_pool", "square_pool_x", "averages", "averages_x"),
     "small_products": ("few_rows",),
     "scattering": ("add_rows",),
     "softmax": ("softmax", "softmax_x", "log_softmax", "log_softmax_x", "known_classes", "nll"),

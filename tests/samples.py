@@ -424,6 +424,12 @@ SAMPLES = [
     sample("layer_norm", lambda x: F.layer_norm(x, (2100,)), (2, 2100)),
     sample("layer_norm", lambda x: F.layer_norm(x, (5,)), (5,)),
     sample("layer_norm", lambda x, b: F.layer_norm(x, (3, 4), None, b), (3, 4), (3, 4)),
+    sample("bce_with_logits", lambda x, y: F.binary_cross_entropy_with_logits(
+        x, y, reduction="none"), (70,), (70,)),
+    sample("binary_cross_entropy", lambda x, y: F.binary_cross_entropy(
+        x.sigmoid(), y.sigmoid(), reduction="none"), (70,), (70,)),
+    sample("binary_cross_entropy", lambda x, y: F.binary_cross_entropy(
+        x.sigmoid(), y.sigmoid()), (70,), (70,)),
     sample("rms_norm", lambda x, w: F.rms_norm(x, (2, 5), w), (3, 2, 5), (2, 5)),
     sample("rms_norm", lambda x, w: F.rms_norm(x, (20,), w, 0.1), (70, 20), (20,)),
     sample("rms_norm", lambda x: F.rms_norm(x, (2100,)), (2, 2100)),

@@ -337,6 +337,32 @@ def test_averages_of_nothing():
     assert F.avg_pool2d(tg.ones(0, 3, 4, 4), 2).shape == (0, 3, 2, 2)
 
 
+# -- losses ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_binary_cross_entropy_at_special_values(dtype, reduction, monkeypatch):
+    x, y = np.abs(random(100, dtype=dtype)), np.abs(random(100, dtype=dtype, seed=1))
+    x[:4], y[2:4] = [0, 1, 0, 1], [0, 1]
+    one = tg.tensor(0.5, dtype=tg.from_numpy(x).dtype)
+
+    def plain(x):
+        return F.binary_cross_entropy(x, tg.from_numpy(y), reduction=reduction)
+
+    def scaled(x):
+        return F.binary_cross_entropy(x, tg.from_numpy(y), one, reduction=reduction)
+
+    for function in (plain, scaled):
+        assert_fused_is_numpy(function, [x], monkeypatch, "bce_x")
+
+    def of_logits(x):
+        return F.binary_cross_entropy_with_logits(x, tg.from_numpy(y), reduction=reduction)
+
+    x[:5] = [np.nan, np.inf, -np.inf, 1000, -1000]
+    assert_fused_is_numpy(of_logits, [x], monkeypatch, "bce_logits", "bce_logits_x")
+
+
 # -- normalization ---------------------------------------------------------------------------------
 
 

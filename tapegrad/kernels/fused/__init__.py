@@ -53,7 +53,7 @@ __all__ = ["find"]
 FAMILIES: dict[str, tuple[str, ...]] = {
     "attention": ("attention", "attention_adjoint"),
     "convolution": ("windowed", "window_products", "channel_sums"),
-    "losses": ("bce_logits", "bce_logits_x", "bce_x"),
+    "losses": ("bce_logits", "bce_logits_x", "bce_x", "huber", "huber_x"),
     "masks": ("masked_fill", "masked_softmax"),
     "normalization": (
         "standard", "standard_x", "standard_y", "layer", "layer_x", "layer_y", "columns",

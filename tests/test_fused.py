@@ -71,8 +71,10 @@ def test_every_fused_function_has_a_sample(called):
 
     for sample in SAMPLES:
         gradients(sample, np.float64, 1.0)
-    # Those of optimizers, and of larger matrices than samples have: see test_products.
+    # Those of optimizers, and of larger matrices than samples have: see test_products and
+    # test_fused_layers.
     apart = {*FAMILIES["updates"], *FAMILIES["small_products"]}
+    apart |= {"columns", "columns_x", "column_products"}
     assert set(called) == set(FAMILY_OF) - apart
 
 

@@ -49,14 +49,16 @@ def averages(
     down: Array, lefts: Indices, rights: Indices, across: Array, rows: Int, columns: Int,
 ) -> None:  # fmt: skip
     for plane in range(begin, end):
-        sums = part(room, plane, columns)
         for i in range(tops.size):
-            for k in range(columns):
-                sums[k] = like(down[0], 0)
-            for r in range(tops[i], bottoms[i]):
-                row = part(x, plane * rows + r, columns)
+            sums = part(x, plane * rows + tops[i], columns)
+            if bottoms[i] - tops[i] != 1:
+                sums = part(room, plane, columns)
                 for k in range(columns):
-                    sums[k] += row[k]
+                    sums[k] = like(down[0], 0)
+                for r in range(tops[i], bottoms[i]):
+                    row = part(x, plane * rows + r, columns)
+                    for k in range(columns):
+                        sums[k] += row[k]
             to = part(out, plane * tops.size + i, lefts.size)
             for j in range(lefts.size):
                 total = like(down[0], 0)
@@ -73,16 +75,17 @@ def averages_x(
         whole = part(x_bar, plane, rows * columns)
         for k in range(rows * columns):
             whole[k] = like(down[0], 0)
-        sums = part(room, plane, columns)
         for i in range(tops.size):
-            for k in range(columns):
+            one = bottoms[i] - tops[i] == 1
+            sums = part(whole, tops[i], columns) if one else part(room, plane, columns)
+            for k in range(0 if one else columns):
                 sums[k] = like(down[0], 0)
             share = part(bar, plane * tops.size + i, lefts.size)
             for j in range(lefts.size):
                 own = share[j] * (down[i] * across[j])
                 for k in range(lefts[j], rights[j]):
                     sums[k] += own
-            for r in range(tops[i], bottoms[i]):
+            for r in range(tops[i], tops[i] if one else bottoms[i]):
                 row = part(whole, r, columns)
                 for k in range(columns):
                     row[k] += sums[k]

@@ -1,7 +1,7 @@
 """Standardised columns, as batch norm of (N, C) has them: in passes over rows that are whole.
 
 These functions stand beside the rules of `normalization`. They return None where those have to do
-without: for other layouts, and before there is machine code.
+without: for small matrices and other layouts, and before there is machine code.
 """
 
 from __future__ import annotations
@@ -12,15 +12,20 @@ from tapegrad.fused import fused
 
 #: So many rows are added up before their sum becomes a double.
 ROWS = 64
+#: Smaller matrices NumPy has done sooner.
+SMALL = 2048
 
 
 def over_columns(name, view, axes, affine, *arrays):
     """The fused function, if what is standardised are the columns of a matrix."""
     rest = (1,) * (len(view) - 2)
-    usual = (0, *range(2, len(view)))
-    if len(view) < 2 or axes != usual or view[2:] != rest or affine != (1, view[1], *rest):
-        return None
-    return fused(name, *arrays)
+    columns = (
+        len(view) > 1
+        and view[2:] == rest
+        and axes == (0, *range(2, len(view)))
+        and affine == (1, view[1], *rest)
+    )
+    return fused(name, *arrays) if columns and view[0] * view[1] >= SMALL else None
 
 
 def totals(name, rows, *arrays):

@@ -203,7 +203,7 @@ class UserPrimitive:
             raise TypeError(f"{self.name} has no derivative for {argument!r}")
         if not made.elementwise or adjoint_kernel(made, index, np.dtype(np.float64)) is None:
             raise TypeError(f"{self.name}: the derivative for {argument!r} runs in Python")
-        return kernel_source(made, rule, f"{self.name}_{argument}")
+        return kernel_source(made, index, f"{self.name}_{argument}")
 
     def _rules(
         self,

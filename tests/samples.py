@@ -425,6 +425,19 @@ SAMPLES = [
     sample("layer_norm", lambda x: F.layer_norm(x, (2100,)), (2, 2100)),
     sample("layer_norm", lambda x: F.layer_norm(x, (5,)), (5,)),
     sample("layer_norm", lambda x, b: F.layer_norm(x, (3, 4), None, b), (3, 4), (3, 4)),
+    sample("bce_with_logits", lambda x, y: F.binary_cross_entropy_with_logits(
+        x, y, reduction="none"), (70,), (70,)),
+    sample("binary_cross_entropy", lambda x, y: F.binary_cross_entropy(
+        x.sigmoid(), y.sigmoid(), reduction="none"), (70,), (70,)),
+    sample("binary_cross_entropy", lambda x, y: F.binary_cross_entropy(
+        x.sigmoid(), y.sigmoid()), (70,), (70,)),
+    sample("huber_loss", lambda x, y: F.huber_loss(x, y, "sum", 0.7), (7, 10), (7, 10)),
+    sample("smooth_l1_loss",
+      lambda x, y: F.smooth_l1_loss(x, y, reduction="none", beta=0.3), (70,), (70,)),
+    sample("rms_norm", lambda x, w: F.rms_norm(x, (2, 5), w), (3, 2, 5), (2, 5)),
+    sample("rms_norm", lambda x, w: F.rms_norm(x, (20,), w, 0.1), (70, 20), (20,)),
+    sample("rms_norm", lambda x: F.rms_norm(x, (2100,)), (2, 2100)),
+    sample("rms_norm", lambda x: F.rms_norm(x, (5,)), (5,)),
     sample("group_norm", lambda x, w, b: F.group_norm(x, 2, w, b), (3, 4, 5), (4,), (4,)),
     sample("group_norm", lambda x, w: F.group_norm(x, 1, w), (2, 3, 2, 2), (3,)),
     sample("group_norm", lambda x, w: F.group_norm(x, 2, w), (3, 4), (4,)),

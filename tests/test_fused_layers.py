@@ -302,3 +302,98 @@ def test_a_change_of_a_saved_gradient_is_told():
     (x * x).sum().backward()
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         z.backward()
+
+
+# -- averages --------------------------------------------------------------------------------------
+
+AVERAGES = [
+    (lambda x: F.avg_pool2d(x, 2), (2, 3, 6, 8)),
+    (lambda x: F.avg_pool2d(x, 3, 2, 1), (2, 3, 7, 8)),
+    (lambda x: F.avg_pool2d(x, (3, 2), (1, 3), (1, 0), True, False), (3, 8, 9)),
+    (lambda x: F.avg_pool2d(x, 2, 3, 0, divisor_override=5), (2, 1, 8, 7)),
+    (lambda x: F.avg_pool1d(x, 4, 3, 2, True), (2, 3, 12)),
+    (lambda x: F.adaptive_avg_pool2d(x, (3, 5)), (2, 2, 7, 6)),
+    (lambda x: F.adaptive_avg_pool2d(x, (9, 2)), (2, 2, 4, 6)),
+    (lambda x: F.adaptive_avg_pool1d(x, 3), (2, 2, 1000)),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("function", "shape"), AVERAGES)
+def test_averages(function, shape, dtype, monkeypatch):
+    x = random(*shape, dtype=dtype)
+    assert_fused_is_numpy(function, [x], monkeypatch, "averages", "averages_x")
+    for value in (np.nan, np.inf, -np.inf):
+        x[(0,) * x.ndim] = value
+        assert_fused_is_numpy(function, [x], monkeypatch, "averages")
+
+
+def test_averages_of_nothing():
+    x = tg.ones(2, 3, 4, 4, requires_grad=True)
+    out = F.adaptive_avg_pool2d(x, (0, 2))
+    assert out.shape == (2, 3, 0, 2)
+    out.sum().backward()
+    assert not x.grad.any()
+    assert F.avg_pool2d(tg.ones(0, 3, 4, 4), 2).shape == (0, 3, 2, 2)
+
+
+# -- losses ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_binary_cross_entropy_at_special_values(dtype, reduction, monkeypatch):
+    x, y = np.abs(random(100, dtype=dtype)), np.abs(random(100, dtype=dtype, seed=1))
+    x[:4], y[2:4] = [0, 1, 0, 1], [0, 1]
+    one = tg.tensor(0.5, dtype=tg.from_numpy(x).dtype)
+
+    def plain(x):
+        return F.binary_cross_entropy(x, tg.from_numpy(y), reduction=reduction)
+
+    def scaled(x):
+        return F.binary_cross_entropy(x, tg.from_numpy(y), one, reduction=reduction)
+
+    for function in (plain, scaled):
+        assert_fused_is_numpy(function, [x], monkeypatch, "bce_x")
+
+    def of_logits(x):
+        return F.binary_cross_entropy_with_logits(x, tg.from_numpy(y), reduction=reduction)
+
+    x[:5] = [np.nan, np.inf, -np.inf, 1000, -1000]
+    assert_fused_is_numpy(of_logits, [x], monkeypatch, "bce_logits", "bce_logits_x")
+
+
+# -- normalization ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(200, 70), (2, 1024), (2100, 1), (65, 40, 1, 1)])
+def test_batch_norm_of_columns(shape, dtype, monkeypatch):
+    x = random(*shape, dtype=dtype) + 5 * random(*shape[1:], dtype=dtype, seed=1)
+    weight, bias = random(shape[1], dtype=dtype, seed=2), random(shape[1], dtype=dtype, seed=3)
+
+    def whole(x, weight, bias):
+        return F.batch_norm(x, None, None, weight, bias, True)
+
+    names = ("columns", "columns_x", "column_products")
+    assert_fused_is_numpy(whole, [x, weight, bias], monkeypatch, *names)
+
+    def bare(x):
+        return F.batch_norm(x, None, None, training=True)
+
+    assert_fused_is_numpy(bare, [x], monkeypatch, *names[:2])
+    for value in (np.nan, np.inf, -np.inf):
+        x[1, 0] = value
+        assert_fused_is_numpy(bare, [x], monkeypatch, *names[:2])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0])
+def test_rms_norm_of_special_values(value, monkeypatch):
+    x, weight = random(3, 40), random(40, seed=1)
+    x[1, 3] = value
+    x[2] = value
+
+    def normed(x, weight):
+        return F.rms_norm(x, (40,), weight)
+
+    assert_fused_is_numpy(normed, [x, weight], monkeypatch, "layer", "layer_x", "layer_y")

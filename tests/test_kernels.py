@@ -73,6 +73,12 @@ def test_kernel_is_the_rule(primitive, dtype):
         strided = [np.repeat(a, 3)[::3] for a in arrays]
         run_kernel(kernel, primitive, strided, np.repeat(out, 2)[::2], out_bar, x_bar, 0)
         np.testing.assert_allclose(x_bar, expected, **tolerance)
+        numbers = [a if j == i else np.array(a[3]) for j, a in enumerate(arrays)]
+        some = np.asarray(primitive.forward(*numbers), dtype) * np.ones(33, dtype)
+        share = rule((out_bar, *numbers, some))
+        run_kernel(kernel, primitive, numbers, some, out_bar, x_bar, 0)
+        expected = out_bar * share if rule.partial else share
+        np.testing.assert_allclose(x_bar, expected * np.ones(33), **tolerance)
 
 
 SPECIAL = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 1e-310, 1e300, -1e300, 0.5, 2.0])
@@ -385,6 +391,14 @@ STRUCTURAL = {
     "layer_norms.layer_z": (
         lambda x, y, z: tapegrad.nn.functional.layer_norm(x, (3, 2), y, z),
         [(70, 3, 2), (3, 2), (3, 2)],
+    ),
+    "layer_norms.rms_x": (
+        lambda x, y: tapegrad.nn.functional.rms_norm(x, (3, 2), y),
+        [(70, 3, 2), (3, 2)],
+    ),
+    "layer_norms.rms_y": (
+        lambda x, y: tapegrad.nn.functional.rms_norm(x, (3, 2), y, 0.1),
+        [(70, 3, 2), (3, 2)],
     ),
     "softmax.softmax_x": (lambda x: x.softmax(-1), [(2, 3, 17)]),
     "softmax.log_softmax_x": (lambda x: x.log_softmax(1), [(3, 17)]),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
+from tapegrad import replay
 
 F = tg.nn.functional
 inf, nan = math.inf, math.nan
@@ -135,6 +136,30 @@ def test_batch_norm_refuses_one_value_per_channel():
 def test_layer_norm_of_half_precision_computes_in_single():
     x = tg.full((2, 4), 300.0, dtype=tg.float16)  # whose squares overflow
     assert F.layer_norm(x, (4,)).tolist() == [[0, 0, 0, 0]] * 2
+    assert F.rms_norm(x, (4,)).tolist() == [[1, 1, 1, 1]] * 2
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("norm", [F.layer_norm, F.rms_norm, F.group_norm])
+def test_a_weight_of_another_dtype_has_the_right_gradients(norm, native, monkeypatch):
+    if native and not replay.load_native():
+        pytest.skip("there is no machine code on this machine")
+    monkeypatch.setattr(replay.native, "loaded", native)
+    shape = 2 if norm is F.group_norm else (4,)
+    results = []
+    for dtype in (tg.float32, tg.float64):
+        x = (tg.arange(8.0).reshape(2, 4) ** 2).requires_grad_()
+        weight = tg.tensor([1.0, 2, 3, 4], dtype=dtype, requires_grad=True)
+        norm(x, shape, weight).backward(tg.arange(8.0).reshape(2, 4))
+        results.append([x.grad.numpy(), weight.grad.numpy()])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_rms_norm_keeps_signs_of_zero_and_refuses_integers():
+    assert str(F.rms_norm(tg.tensor([0.0, -0.0]), (2,))) == "tensor([0., -0.])"
+    with pytest.raises(NotImplementedError, match="\"rms_norm\" not implemented for 'Long'"):
+        F.rms_norm(tg.arange(4), (4,))
 
 
 def test_a_normalization_without_gradient_is_not_recorded():

@@ -68,7 +68,10 @@ OPERATORS = (
     "tg.cat([x, y], -1)",
     "x.flip(-1)",
     "F.pad(x, (1, 1))",
+    "F.rms_norm(x, x.shape[-1:])",
+    "F.avg_pool1d(x[None], 2)",
     "F.mse_loss(x, y)",
+    "F.huber_loss(x, y)",
     "F.binary_cross_entropy_with_logits(x, mask.to(x.dtype))",
 )
 LEAVES = ("x", "y", "p", "c")

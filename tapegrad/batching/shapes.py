@@ -180,16 +180,16 @@ def losses(primitive: Primitive, size: int, values: Values, lifted: Lifted, para
 
 def standard(primitive: Primitive, size: int, values: Values, lifted: Lifted, params: Any) -> Any:
     """Normalization layers: a weight that isn't mapped counts as of one sample."""
-    x, y, z = values
+    x, *others = values
     view, axes, affine, eps = params
-    up = lifted[1] or lifted[2]
+    up = any(lifted[1:])
     if up:
-        y, z = (
+        others = [
             filled(v, have, size) if have or v.ndim else v
-            for v, have in zip((y, z), lifted[1:], strict=True)
-        )
+            for v, have in zip(others, lifted[1:], strict=True)
+        ]
     params = ((size, *view), shifted(axes), (size if up else 1, *affine), eps)
-    return Primitive.apply(primitive, (filled(x, lifted[0], size), y, z), params)
+    return Primitive.apply(primitive, (filled(x, lifted[0], size), *others), params)
 
 
 def one_batch(primitive: Primitive, size: int, values: Values, lifted: Lifted, params: Any) -> Any:

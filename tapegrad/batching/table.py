@@ -112,7 +112,9 @@ _FAMILIES: dict[Any, tuple[Any, ...]] = {
         losses.mse_forward, losses.huber_forward, losses.bce_logits_forward, losses.bce_forward,
         losses.bce_weighted_forward,
     ),
-    shapes.standard: (normalization.standard_forward, layer_norms.layer_forward),
+    shapes.standard: (
+        normalization.standard_forward, layer_norms.layer_forward, layer_norms.rms_forward,
+    ),
     shapes.sequences: (
         recurrent.lstm_forward, recurrent.gru_forward, recurrent.rnn_forward,
     ),

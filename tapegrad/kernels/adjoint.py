@@ -24,7 +24,7 @@ from numba.core.errors import NumbaError
 from tapegrad.kernels.cache import KernelCache
 from tapegrad.kernels.native import compile_native, pointer_to
 from tapegrad.kernels.scalars import on_scalars, stamp
-from tapegrad.primitive import INPUTS, BoundRule, Primitive
+from tapegrad.primitive import INPUTS, Primitive
 
 __all__ = ["ARITY", "DTYPES", "KERNEL", "adjoint_kernel", "kernel_source"]
 
@@ -56,10 +56,10 @@ def {name}(n, add, out_bar, x_bar, x, y, z, out, d_x, d_y, d_z, d_out):
                 X_BAR[i] = {share_of_values}
 """
 
-#: Between the two, of a rule that reads one value: that may be the same for all, as in ``x * 2``.
+#: Between the two: values that may be the same for all, as in ``x * 2`` and ``elu(x, alpha)``.
 _CONSTANT = """\
-    elif d_{name} == 0 and n > 0:
-        {name}_0 = carray(pointer_to({name}, {kind}(0)), 1)[0]
+    elif {same} and n > 0:
+{arrays}
         if add:
             for i in range(n):
                 X_BAR[i] += {share}
@@ -69,33 +69,40 @@ _CONSTANT = """\
 """
 
 
-def kernel_source(primitive: Primitive, rule: BoundRule, name: str) -> str:
-    """The kernel of a rule, in Python, as Numba gets it."""
+def kernel_source(primitive: Primitive, index: int, name: str) -> str:
+    """The kernel of the rule of input ``index``, in Python, as Numba gets it."""
+    rule = primitive.bound[index]
+    assert rule is not None
     names = [n for n in VALUES if n in rule.names]
+    others = [n for n in names if n in INPUTS and n != INPUTS[index]]
     types_of = {n: _type_of(primitive, n) for n in names}
 
-    def share(pattern: str) -> str:
-        given = [
-            "OUT_BAR[i]" if n == "out_bar" else pattern.format(n, n.upper()) for n in rule.names
-        ]
-        product = f"rule({', '.join(given)})"
+    def share(value: str, of_others: str) -> str:
+        values = {n: (of_others if n in others else value).format(n, n.upper()) for n in names}
+        values["out_bar"] = "OUT_BAR[i]"
+        product = f"rule({', '.join(values[n] for n in rule.names)})"
         return f"OUT_BAR[i] * {product}" if rule.partial else product
 
     arrays = [f"{n.upper()} = carray(pointer_to({n}, {types_of[n]}(0)), n)" for n in names]
+    firsts = [f"{n}_0 = {n.upper()}[0]" for n in others]
     values = [f"{n}_i = carray(pointer_to({n} + i * d_{n}, {types_of[n]}(0)), 1)[0]" for n in names]
     sizes = [f"d_{n} == {types_of[n]}_size" for n in names]
+    same = [f"d_{n} == {0 if n in others else f'{types_of[n]}_size'}" for n in names]
     constant = ""
-    if len(names) == 1 and primitive.arity > 1:
-        (n,) = names
-        constant = _CONSTANT.format(name=n, kind=types_of[n], share=share("{0}_0"))
+    if others:
+        constant = _CONSTANT.format(
+            same=" and ".join(same),
+            arrays="\n".join(" " * 8 + line for line in arrays + firsts),
+            share=share("{1}[i]", "{0}_0"),
+        )
     return _SOURCE.format(
         name=name,
         contiguous=" and ".join(sizes) or "True",
         constant=constant,
         arrays="\n".join(" " * 8 + line for line in arrays or ["pass"]),
         values="\n".join(" " * 12 + line for line in values or ["pass"]),
-        share_of_arrays=share("{1}[i]"),
-        share_of_values=share("{0}_i"),
+        share_of_arrays=share("{1}[i]", "{1}[i]"),
+        share_of_values=share("{0}_i", "{0}_i"),
     )
 
 
@@ -112,7 +119,7 @@ def adjoint_kernel(primitive: Primitive, index: int, dtype: np.dtype[Any]) -> An
     # which code it is, and the rule is inlined so that it has none of its own.
     mark = stamp(rule.rule)
     name = f"{primitive.name}_{index}_{dtype.name}_{mark.hex()[:16]}"
-    source = kernel_source(primitive, rule, name)
+    source = kernel_source(primitive, index, name)
     space = {
         "__name__": __name__,  # Numba finds a kernel's module again when it loads it
         "carray": carray,

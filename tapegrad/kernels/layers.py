@@ -18,6 +18,7 @@ from tapegrad.kernels.fused.softmax import log_softmax_row, softmax_row
 from tapegrad.kernels.native import (
     C_CONTIGUOUS,
     DATA,
+    DESCR,
     DIMENSIONS,
     FLAGS,
     NDIM,
@@ -119,7 +120,7 @@ def linear_z(
 
 
 @register_jitable
-def rows_of_layer(record: Any) -> Any:
+def rows_of_layer(record: Any, x: Any) -> Any:
     """The elements of a row of layer norm; 0 where the rows aren't for the native loop."""
     params = tuple_get(record, 3)
     lead = as_int(tuple_get(tuple_get(params, 1), 0))
@@ -130,52 +131,66 @@ def rows_of_layer(record: Any) -> Any:
         n *= size if k >= lead else 1
         if as_int(tuple_get(affine, k)) != (size if k >= lead else 1):  # as may be under vmap
             n = types.int64(0)
-    return n if load32(tuple_get(record, 7) + FLAGS) & C_CONTIGUOUS != 0 else types.int64(0)
+    return n if load32(x + FLAGS) & C_CONTIGUOUS != 0 else types.int64(0)
 
 
-def layer_x(
-    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
-) -> Any:
-    x, y = tuple_get(record, 7), tuple_get(record, 8)
-    size = rows_of_layer(record)
-    possible = size > 0 and load32(y + NDIM) > 0 and load32(y + FLAGS) & C_CONTIGUOUS != 0
-    if possible and x_bar != 0:
-        eps = like(zero, as_float(tuple_get(tuple_get(record, 3), 3)))
-        weight = carray(pointer_to(load64(y + DATA), zero), size)
-        bar = carray(pointer_to(out_bar, zero), n)
-        rows = carray(pointer_to(load64(x + DATA), zero), n)
-        to = carray(pointer_to(x_bar, zero), n)
-        for r in range(n // size):
-            share, row = part(bar, r, size), part(rows, r, size)
-            layer_row(share, row, weight, part(to, r, size), add, eps)
-    return 1 if possible else 0
+def adjoint_of_layer(name: str, inputs: int, centred: bool) -> Callable[..., Any]:
+    """The kernel of a rule for x of layer norm, or of another of so many inputs."""
+
+    def kernel(
+        zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+    ) -> Any:
+        x, y = tuple_get(record, 4 + inputs), tuple_get(record, 5 + inputs)
+        size = rows_of_layer(record, x)
+        possible = size > 0 and load32(y + NDIM) > 0 and load32(y + FLAGS) & C_CONTIGUOUS != 0
+        possible = possible and load64(x + DESCR) == load64(y + DESCR)
+        if possible and x_bar != 0:
+            eps = like(zero, as_float(tuple_get(tuple_get(record, 3), 3)))
+            weight = carray(pointer_to(load64(y + DATA), zero), size)
+            bar = carray(pointer_to(out_bar, zero), n)
+            rows = carray(pointer_to(load64(x + DATA), zero), n)
+            to = carray(pointer_to(x_bar, zero), n)
+            for r in range(n // size):
+                share, row = part(bar, r, size), part(rows, r, size)
+                layer_row(share, row, weight, part(to, r, size), add, centred, eps)
+        return 1 if possible else 0
+
+    kernel.__name__ = name
+    return kernel
 
 
-def layer_y(
-    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
-) -> Any:
-    done = 1 if rows_of_layer(record) > 0 else 0
-    if done == 1 and x_bar != 0:
-        x = carray(pointer_to(load64(tuple_get(record, 7) + DATA), zero), n)
-        bar = carray(pointer_to(out_bar, zero), n)
-        eps = like(zero, as_float(tuple_get(tuple_get(record, 3), 3)))
-        room = allocate((8 + size_of(zero)) * m)
-        done = 1 if room != 0 else 0
-        if room != 0:
-            totals = carray(pointer_to(room, 0.0), m)
-            some = carray(pointer_to(room + 8 * m, zero), m)
-            for k in range(m):
-                totals[k] = 0.0
-            for first in range(0, n // m, ROWS):
+def adjoint_of_weight(name: str, inputs: int, centred: bool) -> Callable[..., Any]:
+    """The same for the weight."""
+
+    def kernel(
+        zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+    ) -> Any:
+        x_array = tuple_get(record, 4 + inputs)
+        done = 1 if rows_of_layer(record, x_array) > 0 else 0
+        if done == 1 and x_bar != 0:
+            x = carray(pointer_to(load64(x_array + DATA), zero), n)
+            bar = carray(pointer_to(out_bar, zero), n)
+            eps = like(zero, as_float(tuple_get(tuple_get(record, 3), 3)))
+            room = allocate((8 + size_of(zero)) * m)
+            done = 1 if room != 0 else 0
+            if room != 0:
+                totals = carray(pointer_to(room, 0.0), m)
+                some = carray(pointer_to(room + 8 * m, zero), m)
                 for k in range(m):
-                    some[k] = zero
-                for r in range(first, min(first + ROWS, n // m)):
-                    weight_row(part(bar, r, m), part(x, r, m), some, eps)
-                for k in range(m):
-                    totals[k] += some[k]
-            put_totals(zero, totals, carray(pointer_to(x_bar, zero), m), add)
-            release(room)
-    return done
+                    totals[k] = 0.0
+                for first in range(0, n // m, ROWS):
+                    for k in range(m):
+                        some[k] = zero
+                    for r in range(first, min(first + ROWS, n // m)):
+                        weight_row(part(bar, r, m), part(x, r, m), some, centred, eps)
+                    for k in range(m):
+                        totals[k] += some[k]
+                put_totals(zero, totals, carray(pointer_to(x_bar, zero), m), add)
+                release(room)
+        return done
+
+    kernel.__name__ = name
+    return kernel
 
 
 def layer_z(
@@ -244,9 +259,11 @@ def nll_x(
 #: By the rules' modules and names.
 KERNELS: dict[str, Callable[..., Any]] = {
     "classification.nll_x": nll_x,
-    "layer_norms.layer_x": layer_x,
-    "layer_norms.layer_y": layer_y,
+    "layer_norms.layer_x": adjoint_of_layer("layer_x", 3, True),
+    "layer_norms.layer_y": adjoint_of_weight("layer_y", 3, True),
     "layer_norms.layer_z": layer_z,
+    "layer_norms.rms_x": adjoint_of_layer("rms_x", 2, False),
+    "layer_norms.rms_y": adjoint_of_weight("rms_y", 2, False),
     "linalg.linear_x": linear_x,
     "linalg.linear_y": linear_y,
     "linalg.linear_z": linear_z,

@@ -109,7 +109,9 @@ def softplus_x(out_bar, x, y, z, out):
     return select(x * y > z, out_bar, -out_bar * np.expm1(-y * out))
 
 
-softplus_ = elementwise("softplus", softplus_forward, softplus_x, None, None, hidden=True)
+softplus_ = elementwise(
+    "softplus", softplus_forward, softplus_x, None, None, hidden=True, scalar=True
+)
 
 
 def softplus_usual_forward(x):

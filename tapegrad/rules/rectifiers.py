@@ -159,7 +159,9 @@ def hardtanh_x(out_bar, x, y, z):
     return select((x > y) & (x < z), out_bar, 0.0)
 
 
-hardtanh_ = elementwise("hardtanh", hardtanh_forward, hardtanh_x, None, None, hidden=True)
+hardtanh_ = elementwise(
+    "hardtanh", hardtanh_forward, hardtanh_x, None, None, hidden=True, scalar=True
+)
 
 
 @public(module=NN)

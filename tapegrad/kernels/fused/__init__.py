@@ -54,17 +54,20 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "attention": ("attention", "attention_adjoint"),
     "convolution": ("windowed", "window_products", "channel_sums"),
     "draws": ("uniforms", "normals", "normal_pairs", "integers", "shuffled", "scaled"),
-    "losses": ("bce_logits",),
+    "losses": ("bce_logits", "bce_logits_x", "bce_x", "huber", "huber_x"),
     "masks": ("masked_fill", "masked_softmax"),
-    "normalization": ("standard", "standard_x", "standard_y", "layer", "layer_x", "layer_y"),
-    "pooling": ("square_pool", "square_pool_x"),
+    "normalization": (
+        "standard", "standard_x", "standard_y", "layer", "layer_x", "layer_y", "columns",
+        "columns_x",
+    ),
+    "pooling": ("square_pool", "square_pool_x", "averages", "averages_x"),
     "recurrent": ("lstm", "lstm_adjoint", "gru", "gru_adjoint"),
     "small_products": ("few_rows",),
     "scattering": ("add_rows",),
     "softmax": ("softmax", "softmax_x", "log_softmax", "log_softmax_x", "known_classes", "nll"),
-    "sums": ("column_sums",),
+    "sums": ("column_sums", "column_products"),
     "updates": ("sgd_update", "adam_update"),
-}
+}  # fmt: skip
 FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
 #: What the functions are made of.
 TOOLS = (lanes, rows, small_products, squares, tiles, vectors)

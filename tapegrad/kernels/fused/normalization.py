@@ -2,8 +2,8 @@
 
 A row is ``pieces`` runs of ``inner`` elements, ``piece`` apart; the next row begins ``row`` later.
 The weight and bias of a row are those from ``(r % groups) * own``, one for each run, ``step``
-apart. A row of `layer` is one run of n elements, each with a weight. Totals are added up in
-float64.
+apart. A row of `layer` is one run of n elements, each with a weight; those of rms norm aren't
+``centred``. Totals are added up in float64.
 """
 
 from __future__ import annotations
@@ -105,36 +105,37 @@ def standard_y(
 
 
 @register_jitable
-def moments(row: Any, eps: Any) -> Any:
-    """The mean of a row, and the factor by which it is standardised."""
+def moments(row: Any, centred: Any, eps: Any) -> Any:
+    """The mean of a row, if it is to be centred, and the factor by which it is standardised."""
     n = row.size
-    mean = like(eps, total_of(row) / n)
+    mean = like(eps, total_of(row) / n) if centred else like(eps, 0)
     total = 0.0
     for start in range(0, n, RUN):
         run = part_at(row, start, min(RUN, n - start))
         squares = like(eps, 0)
         for k in range(run.size):
-            centred = run[k] - mean
-            squares = added(squares, centred * centred)
+            apart = run[k] - mean
+            squares = added(squares, apart * apart)
         total += squares
     return mean, 1 / np.sqrt(like(eps, total / n) + eps)
 
 
 def layer(
-    begin: Int, end: Int, x: Array, weight: Array, bias: Array, out: Array, n: Int, eps: Real
-) -> None:
+    begin: Int, end: Int, x: Array, weight: Array, bias: Array, out: Array, n: Int, centred: Int,
+    eps: Real,
+) -> None:  # fmt: skip
     for r in range(begin, end):
         row, to = part(x, r, n), part(out, r, n)
-        mean, scale = moments(row, eps)
+        mean, scale = moments(row, centred, eps)
         for k in range(n):
             to[k] = (row[k] - mean) * scale * weight[k] + bias[k]
 
 
 @register_jitable
-def layer_row(share: Any, row: Any, weight: Any, to: Any, add: Any, eps: Any) -> None:
+def layer_row(share: Any, row: Any, weight: Any, to: Any, add: Any, centred: Any, eps: Any) -> None:
     """The adjoint of a row: stored, or added."""
     n = row.size
-    mean, scale = moments(row, eps)
+    mean, scale = moments(row, centred, eps)
     total, total_along = 0.0, 0.0
     for start in range(0, n, RUN):
         m = min(RUN, n - start)
@@ -146,7 +147,7 @@ def layer_row(share: Any, row: Any, weight: Any, to: Any, add: Any, eps: Any) ->
             along = added(along, own * (run[k] - mean))
         total += bars
         total_along += along
-    bars = like(eps, total / n)
+    bars = like(eps, total / n) if centred else like(eps, 0)
     along = like(eps, total_along / n) * (scale * scale)
     for k in range(n):
         own = (share[k] * weight[k] - bars - (row[k] - mean) * along) * scale
@@ -154,27 +155,50 @@ def layer_row(share: Any, row: Any, weight: Any, to: Any, add: Any, eps: Any) ->
 
 
 def layer_x(
-    begin: Int, end: Int, bar: Array, x: Array, weight: Array, x_bar: Array, n: Int, eps: Real
-) -> None:
+    begin: Int, end: Int, bar: Array, x: Array, weight: Array, x_bar: Array, n: Int, centred: Int,
+    eps: Real,
+) -> None:  # fmt: skip
     for r in range(begin, end):
-        layer_row(part(bar, r, n), part(x, r, n), weight, part(x_bar, r, n), False, eps)
+        layer_row(part(bar, r, n), part(x, r, n), weight, part(x_bar, r, n), False, centred, eps)
 
 
 @register_jitable
-def weight_row(share: Any, row: Any, to: Any, eps: Any) -> None:
+def weight_row(share: Any, row: Any, to: Any, centred: Any, eps: Any) -> None:
     """Add a row's share of the weight's adjoint."""
-    mean, scale = moments(row, eps)
+    mean, scale = moments(row, centred, eps)
     for k in range(row.size):
         to[k] += share[k] * ((row[k] - mean) * scale)
 
 
 def layer_y(
-    begin: Int, end: Int, bar: Array, x: Array, parts: Array, rows: Int, n: Int, per: Int, eps: Real
-) -> None:
+    begin: Int, end: Int, bar: Array, x: Array, parts: Array, rows: Int, n: Int, per: Int,
+    centred: Int, eps: Real,
+) -> None:  # fmt: skip
     """``parts[i]``: the sum of ``bar`` times the standardised x over the i-th ``per`` rows."""
     for i in range(begin, end):
         to = part(parts, i, n)
         for k in range(n):
             to[k] = like(eps, 0)
         for r in range(i * per, min((i + 1) * per, rows)):
-            weight_row(part(bar, r, n), part(x, r, n), to, eps)
+            weight_row(part(bar, r, n), part(x, r, n), to, centred, eps)
+
+
+def columns(
+    begin: Int, end: Int, x: Array, centre: Array, scale: Array, bias: Array, out: Array, n: Int
+) -> None:
+    """Rows of a matrix of which the columns are standardised."""
+    for r in range(begin, end):
+        row, to = part(x, r, n), part(out, r, n)
+        for k in range(n):
+            to[k] = (row[k] - centre[k]) * scale[k] + bias[k]
+
+
+def columns_x(
+    begin: Int, end: Int, bar: Array, x: Array, centre: Array, scale: Array, weight: Array,
+    shares: Array, along: Array, x_bar: Array, n: Int,
+) -> None:  # fmt: skip
+    for r in range(begin, end):
+        share, row, to = part(bar, r, n), part(x, r, n), part(x_bar, r, n)
+        for k in range(n):
+            own = share[k] * weight[k] - shares[k] - (row[k] - centre[k]) * along[k]
+            to[k] = own * scale[k]

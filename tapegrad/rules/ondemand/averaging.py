@@ -61,7 +61,8 @@ def window_average(
         weight = 1.0 / (ends - starts)[goal[1]] if divide else None
         whole = goal[1] == slice(0, count)
         taps.append((ALL if whole else goal[1], source[1], weight))
-    return AxisMap(n, count, taps)
+    weights = 1.0 / (ends - starts) if divide else np.ones(count)
+    return AxisMap(n, count, taps, (np.maximum(starts, 0), np.minimum(ends, n), weights))
 
 
 def _check_floating(name: str, input: Any) -> None:
@@ -147,7 +148,7 @@ def adaptive_average(n: int, count: int) -> AxisMap:
     for t in range(int((ends - starts).max(initial=0))):
         goal = np.flatnonzero(starts + t < ends)
         taps.append((goal, starts[goal] + t, 1.0 / (ends - starts)[goal]))
-    return AxisMap(n, count, taps)
+    return AxisMap(n, count, taps, (starts, ends, 1.0 / (ends - starts)))
 
 
 @lru_cache(maxsize=256)

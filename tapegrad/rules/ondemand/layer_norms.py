@@ -1,7 +1,7 @@
 """Layer norm (Ba, Kiros and Hinton 2016) and rms norm (Zhang and Sennrich 2019).
 
-Unlike those of `normalization`, whose rules serve here, layer norm has no need of mean and variance
-but in its rules: they compute them again, of elements that they read anyway.
+Unlike those of `normalization`, whose rules serve here, they have no need of mean and variance but
+in their rules: these compute them again, of elements that they read anyway.
 """
 
 from __future__ import annotations
@@ -12,35 +12,114 @@ from typing import Any
 import numpy as np
 
 from tapegrad.declaration import public
+from tapegrad.dtypes import TYPE_NAMES
 from tapegrad.fused import fused
-from tapegrad.primitive import structural
+from tapegrad.primitive import Primitive, structural
 from tapegrad.rules.ondemand.normalization import (
     NN,
     check_floating,
     filled,
     mean_of_products,
+    spread_axes,
     standard_forward,
     standard_x,
     standard_y,
     standard_z,
     standardised_by,
 )
-from tapegrad.rules.reductions import mean, mean_
+from tapegrad.rules.reductions import mean, mean_, sum_
 
 #: So many rows are added up before their sum becomes a double.
 ROWS = 64
 
 
+# -- layer norm ------------------------------------------------------------------------------------
+
+
 def layer_forward(x, y, z, view, axes, affine, eps):
-    n = length_of_rows(view, axes, affine)
-    kernel = fused("layer", x) if n else None
-    if kernel is not None:
-        weight, bias = filled(y, x, affine, 1), filled(z, x, affine, 0)
-        if weight.dtype == bias.dtype == x.dtype:
-            out = np.empty_like(x)
-            kernel(x.size // n, x, weight, bias, out, n, eps)
-            return out
-    return standard_forward(x, y, z, view, axes, affine, eps)[0]
+    out = rows_standardised(x, y, z, 0.0, view, axes, affine, True, eps)
+    return standard_forward(x, y, z, view, axes, affine, eps)[0] if out is None else out
+
+
+def layer_x(out_bar, x, y, view, axes, affine, eps, x_shape):
+    x_bar = rows_adjoint(out_bar, x, y, view, axes, affine, True, eps)
+    if x_bar is not None:
+        return x_bar
+    out = moments(x, axes)
+    return standard_x((out_bar, None, None), x, y, out, view, axes, affine, eps, x_shape)
+
+
+def layer_y(out_bar, x, view, axes, affine, eps, y_shape):
+    y_bar = weight_adjoint(out_bar, x, view, axes, affine, True, eps)
+    if y_bar is not None:
+        return y_bar.reshape(y_shape)
+    return standard_y((out_bar,), x, moments(x, axes), view, axes, affine, eps, y_shape)
+
+
+def layer_z(out_bar, view, affine, z_shape):
+    return standard_z((out_bar,), view, affine, z_shape)
+
+
+def moments(x, axes):
+    """In the place of the results of the other layers: none, the mean and the variance."""
+    x = widened(x)
+    centre = mean_(x, axes, True)
+    centred = x - centre
+    return None, centre, mean_of_products(centred, centred, axes)
+
+
+def widened(x):
+    """An array of halves as singles."""
+    return x.astype(np.float32) if type(x) is np.ndarray and x.dtype.char == "e" else x
+
+
+LAYER = structural(
+    "layer_norm", layer_forward, layer_x, layer_y, layer_z, grad_name="NativeLayerNormBackward0"
+)
+
+
+# -- rms norm --------------------------------------------------------------------------------------
+
+
+def rms_forward(x, y, view, axes, affine, eps):
+    # (With -0 in the place of a bias, sums are what they are without it.)
+    out = rows_standardised(x, y, np.zeros(()), -0.0, view, axes, affine, False, eps)
+    if out is None:
+        wide = widened(x)
+        out = wide * scale_of(wide, axes, eps)
+        out = (out * y.reshape(affine) if y.ndim else out).astype(x.dtype, copy=False)
+    return out
+
+
+def rms_x(out_bar, x, y, view, axes, affine, eps, x_shape):
+    x_bar = rows_adjoint(out_bar, x, y, view, axes, affine, False, eps)
+    if x_bar is not None:
+        return x_bar
+    wide = widened(x)
+    scale = scale_of(wide, axes, eps)
+    bar = out_bar * np.reshape(y, affine) if y.ndim else out_bar
+    return (bar - wide * (mean_of_products(bar, wide, axes) * (scale * scale))) * scale
+
+
+def rms_y(out_bar, x, view, axes, affine, eps, y_shape):
+    y_bar = weight_adjoint(out_bar, x, view, axes, affine, False, eps)
+    if y_bar is not None:
+        return y_bar.reshape(y_shape)
+    wide = widened(x)
+    product = out_bar * (wide * scale_of(wide, axes, eps))
+    return np.reshape(sum_(product, spread_axes(view, affine), False), y_shape)
+
+
+def scale_of(x, axes, eps):
+    """The factor by which rms norm multiplies."""
+    return 1.0 / np.sqrt(mean_of_products(x, x, axes) + eps)
+
+
+RMS = structural("rms_norm", rms_forward, rms_x, rms_y, grad_name="MulBackward0")
+
+
+# -- in one pass -----------------------------------------------------------------------------------
+# Of arrays; None where that can't be, and the rule is NumPy's.
 
 
 def length_of_rows(view, axes, affine):
@@ -49,44 +128,41 @@ def length_of_rows(view, axes, affine):
     return math.prod(view[lead:]) if affine == (1,) * lead + view[lead:] else 0
 
 
-def layer_x(out_bar, x, y, view, axes, affine, eps, x_shape):
+def rows_standardised(x, y, z, no_bias, view, axes, affine, centred, eps):
     n = length_of_rows(view, axes, affine)
-    kernel = fused("layer_x", out_bar, x) if n and type(y) is np.ndarray else None
-    if kernel is not None:
-        x_bar = np.empty_like(x)
-        kernel(x.size // n, out_bar, x, filled(y, x, affine, 1), x_bar, n, eps)
-        return x_bar
-    out = moments(x, axes)
-    return standard_x((out_bar, None, None), x, y, out, view, axes, affine, eps, x_shape)
+    kernel = fused("layer", x) if n else None
+    if kernel is None:
+        return None
+    weight, bias = filled(y, x, affine, 1), filled(z, x, affine, no_bias)
+    if not weight.dtype == bias.dtype == x.dtype:
+        return None
+    out = np.empty_like(x)
+    kernel(x.size // n, x, weight, bias, out, n, centred, eps)
+    return out
 
 
-def moments(x, axes):
-    """In the place of the results of the other layers: none, the mean and the variance."""
-    if type(x) is np.ndarray and x.dtype.char == "e":
-        x = x.astype(np.float32)
-    centre = mean_(x, axes, True)
-    centred = x - centre
-    return None, centre, mean_of_products(centred, centred, axes)
+def rows_adjoint(out_bar, x, y, view, axes, affine, centred, eps):
+    n = length_of_rows(view, axes, affine)
+    kernel = fused("layer_x", out_bar, x, y) if n else None
+    if kernel is None:
+        return None
+    x_bar = np.empty_like(x)
+    kernel(x.size // n, out_bar, x, filled(y, x, affine, 1), x_bar, n, centred, eps)
+    return x_bar
 
 
-def layer_y(out_bar, x, view, axes, affine, eps, y_shape):
+def weight_adjoint(out_bar, x, view, axes, affine, centred, eps):
     n = length_of_rows(view, axes, affine)
     kernel = fused("layer_y", out_bar, x) if n else None
-    if kernel is not None:
-        rows = x.size // n
-        parts = np.empty((-(-rows // ROWS), n), x.dtype)
-        kernel(len(parts), out_bar, x, parts, rows, n, ROWS, eps)
-        return np.add.reduce(parts, 0, np.float64).astype(x.dtype).reshape(y_shape)
-    return standard_y((out_bar,), x, moments(x, axes), view, axes, affine, eps, y_shape)
+    if kernel is None:
+        return None
+    rows = x.size // n
+    parts = np.empty((-(-rows // ROWS), n), x.dtype)
+    kernel(len(parts), out_bar, x, parts, rows, n, ROWS, centred, eps)
+    return np.add.reduce(parts, 0, np.float64).astype(x.dtype)
 
 
-def layer_z(out_bar, view, affine, z_shape):
-    return standard_z((out_bar,), view, affine, z_shape)
-
-
-LAYER = structural(
-    "layer_norm", layer_forward, layer_x, layer_y, layer_z, grad_name="NativeLayerNormBackward0"
-)
+# -- what people call ------------------------------------------------------------------------------
 
 
 def _check_normalized(input: Any, shape: tuple[int, ...], weight: Any, bias: Any) -> None:
@@ -127,10 +203,14 @@ def layer_norm(
     shape = _shape_of(normalized_shape)
     _check_normalized(input, shape, weight, bias)
     check_floating("LayerNormKernelImpl", input)
+    return standardised_by(LAYER, input, weight, bias, *_rows_of(input, shape), eps)
+
+
+def _rows_of(input: Any, shape: tuple[int, ...]) -> tuple[Any, Any, Any]:
+    """The parameters of the primitives: the input's shape, the axes, and the weight's shape."""
     view = tuple(input._spec.shape)
     lead = len(view) - len(shape)
-    axes, affine = tuple(range(lead, len(view))), (*(1,) * lead, *shape)
-    return standardised_by(LAYER, input, weight, bias, view, axes, affine, eps)
+    return view, tuple(range(lead, len(view))), (*(1,) * lead, *shape)
 
 
 @public(module=("", NN), method=False)
@@ -143,7 +223,13 @@ def rms_norm(
     """
     shape = _shape_of(normalized_shape)
     _check_normalized(input, shape, weight, None)
-    eps = float(np.finfo(input._spec.dtype).eps) if eps is None else eps
-    axes = tuple(range(input.ndim - len(shape), input.ndim))
-    out = input * (mean(input * input, axes, True) + eps).rsqrt()
-    return out if weight is None else out * weight
+    dtype = input._spec.dtype
+    if dtype.kind not in "fc":
+        raise NotImplementedError(f"\"rms_norm\" not implemented for '{TYPE_NAMES[dtype.name]}'")
+    eps = float(np.finfo(dtype).eps if eps is None else eps)
+    view, axes, affine = _rows_of(input, shape)
+    if dtype.kind == "c":
+        out = input * (mean(input * input, axes, True) + eps).rsqrt()
+        return out if weight is None else out * weight
+    weight = np.ones((), dtype) if weight is None else weight
+    return Primitive.apply(RMS, (input, weight), (view, axes, affine, eps))

@@ -104,6 +104,31 @@ def matched(input: Any, target: Any) -> tuple[Any, Any]:
     return input, target
 
 
+#: For so few numbers NumPy's functions are as fast as a call of a fused one.
+FEW = 64
+
+
+def in_one_pass(name, x, y, *numbers):
+    """The losses of the elements by a fused function; None where that is for NumPy."""
+    kernel = fused(name, x, y) if x.size > FEW and x.shape == y.shape else None
+    if kernel is None:
+        return None
+    values = np.empty_like(x)
+    kernel(x.size, x, y, values, *numbers)
+    return values
+
+
+def adjoint_in_one_pass(name, out_bar, x, y, reduction, *numbers):
+    """The same for the adjoint of x."""
+    kernel = fused(name, x, y, out_bar)
+    if kernel is None or x.size <= FEW or x.shape != y.shape:
+        return None
+    x_bar = np.empty_like(x)
+    share = np.asarray(unreduced(out_bar, x.shape, reduction))
+    kernel(x.size, share, x, y, x_bar, reduction == 0, *numbers)
+    return x_bar
+
+
 def weighted(values: Any, weight: Any, kind: int) -> Any:
     """The losses of the elements times their weights, reduced; the mean is by the weights' sum."""
     if weight._spec.shape != values._spec.shape:
@@ -159,20 +184,25 @@ def l1_loss(
 
 
 def huber_forward(x, y, delta, scale, reduction):
-    size = np.abs(x - y)
-    # The line's slope is delta; below delta the line lies under the parabola.
-    near = np.minimum(size, delta)
-    return reduced(near * (size - 0.5 * near) / scale, reduction)
+    values = in_one_pass("huber", x, y, delta, scale)
+    if values is None:
+        size = np.abs(x - y)
+        # The line's slope is delta; below delta the line lies under the parabola.
+        near = np.minimum(size, delta)
+        values = near * (size - 0.5 * near) / scale
+    return reduced(values, reduction)
 
 
 def huber_x(out_bar, x, y, delta, scale, reduction):
+    x_bar = adjoint_in_one_pass("huber_x", out_bar, x, y, reduction, delta, scale)
+    if x_bar is not None:
+        return x_bar
     slope = np.minimum(np.maximum(x - y, -delta), delta)
     return unreduced(out_bar, x.shape, reduction) * (slope / scale)
 
 
 def huber_y(out_bar, x, y, delta, scale, reduction):
-    slope = np.minimum(np.maximum(y - x, -delta), delta)
-    return unreduced(out_bar, x.shape, reduction) * (slope / scale)
+    return huber_x(out_bar, y, x, delta, scale, reduction)
 
 
 huber_ = structural("huber_loss", huber_forward, huber_x, huber_y)
@@ -211,23 +241,19 @@ def smooth_l1_loss(
 # -- of probabilities ------------------------------------------------------------------------------
 
 
-#: For so few numbers NumPy's functions are as fast as a call of a fused one.
-FEW = 64
-
-
 def bce_logits_forward(x, y, reduction):
-    kernel = fused("bce_logits", x, y) if x.size > FEW and x.shape == y.shape else None
-    if kernel is not None:
-        values = np.empty_like(x)
-        kernel(x.size, x, y, values)
-        return reduced(values, reduction)
-    zero, one = UNITS[x.dtype]
-    values = np.logaddexp(np.negative(x), zero)
-    values += (one - y) * x
+    values = in_one_pass("bce_logits", x, y)
+    if values is None:
+        zero, one = UNITS[x.dtype]
+        values = np.logaddexp(np.negative(x), zero)
+        values += (one - y) * x
     return reduced(values, reduction)
 
 
 def bce_logits_x(out_bar, x, y, reduction):
+    x_bar = adjoint_in_one_pass("bce_logits_x", out_bar, x, y, reduction)
+    if x_bar is not None:
+        return x_bar
     share = unreduced(out_bar, x.shape, reduction)
     if type(x) is not np.ndarray:
         return (sigmoid(x) - y) * share
@@ -326,6 +352,9 @@ def bce_forward(x, y, z, reduction):
 
 
 def bce_x(out_bar, x, y, z, reduction):
+    x_bar = None if z.ndim else adjoint_in_one_pass("bce_x", out_bar, x, y, reduction)
+    if x_bar is not None:
+        return x_bar if z is UNITS[x.dtype][1] else x_bar * z
     share = unreduced(out_bar, x.shape, reduction) * (x - y) / np.maximum((1 - x) * x, 1e-12)
     return share * z
 

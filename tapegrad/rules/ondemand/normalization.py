@@ -17,6 +17,7 @@ from tapegrad.broadcast import sum_to_shape
 from tapegrad.declaration import public
 from tapegrad.fused import fused
 from tapegrad.primitive import Primitive, structural
+from tapegrad.rules.ondemand.columns import columns_forward, columns_x, columns_y
 from tapegrad.rules.ondemand.resampling import AxisMap, resample_
 from tapegrad.rules.ondemand.windows import positions
 from tapegrad.rules.reductions import mean_, sum_
@@ -37,6 +38,11 @@ def standard_forward(x, y, z, view, axes, affine, eps):
             out, centre, var = np.empty_like(x), np.empty(shape, x.dtype), np.empty(shape, x.dtype)
             kernel(centre.size, x, weight, bias, out, centre, var, *layout, eps)
             return out, centre, var
+    made = columns_forward(
+        x, filled(y, x, affine, 1), filled(z, x, affine, 0), view, axes, affine, eps
+    )
+    if made is not None:
+        return made
     wide = x.astype(np.float32) if x.dtype.char == "e" else x
     wide = wide.reshape(view)
     centre = mean_(wide, axes, True)
@@ -113,11 +119,15 @@ def standard_x(out_bar, x, y, out, view, axes, affine, eps, x_shape):
     bar, mean_bar, var_bar = out_bar
     if mean_bar is None and var_bar is None:
         made = in_rows("standard_x", view, axes, affine, bar, x, out[1], out[2])
-        if made is not None and type(y) is np.ndarray:
+        if made is not None and type(y) is np.ndarray and y.dtype == x.dtype:
             kernel, layout, _ = made
             x_bar, weight = np.empty_like(x), filled(y, x, affine, 1)
             kernel(out[1].size, bar, x, weight, out[1], out[2], x_bar, *layout, eps)
             return x_bar
+        if type(y) is np.ndarray:
+            x_bar = columns_x(bar, x, filled(y, x, affine, 1), out, view, axes, affine, eps)
+            if x_bar is not None:
+                return x_bar
     centred, scale = standardised(x, out, view, eps)
     share: Any = None
     if bar is not None:
@@ -152,6 +162,9 @@ def standard_y(out_bar, x, out, view, axes, affine, eps, y_shape):
     made = in_rows("standard_y", view, axes, affine, out_bar[0], x, out[1], out[2])
     if made is not None:
         return summed_by_weight(made, out_bar[0], x, out, eps).reshape(y_shape)
+    y_bar = columns_y(out_bar[0], x, out, view, axes, affine, eps)
+    if y_bar is not None:
+        return y_bar.reshape(y_shape)
     centred, scale = standardised(x, out, view, eps)
     product = np.reshape(out_bar[0], view) * (centred * scale)
     return np.reshape(sum_(product, spread_axes(view, affine), False), y_shape)

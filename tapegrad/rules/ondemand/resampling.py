@@ -7,10 +7,12 @@ axis after the other, its transpose undoes; so one primitive is the rule of the 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
+from tapegrad.fused import fused
 from tapegrad.primitive import Primitive, structural
 
 ALL = slice(None)
@@ -19,16 +21,23 @@ ALL = slice(None)
 #: slice or an array), and their weights (an array, one for each, or None for 1).
 Tap = tuple[Any, Any, Any]
 
+#: Where the window of each result begins and ends, and by what its sum is multiplied.
+Windows = tuple[np.ndarray, np.ndarray, np.ndarray]
+
 
 class AxisMap:
     """A linear map from an axis of size ``inputs`` to one of size ``outputs``."""
 
-    __slots__ = ("inputs", "outputs", "sums", "taps")
+    __slots__ = ("inputs", "outputs", "sums", "taps", "windows")
 
-    def __init__(self, inputs: int, outputs: int, taps: list[Tap]) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, taps: list[Tap], windows: Windows | None = None
+    ) -> None:
         self.inputs = inputs
         self.outputs = outputs
         self.taps = taps
+        #: What it is if all its results are sums over windows, each times a number.
+        self.windows = windows
         #: How the transpose adds up what a tap's source names more than once, as in `_summed`.
         self.sums = [_repeats(source) for _, source, _ in taps]
 
@@ -85,6 +94,9 @@ def _repeats(source: Any) -> Any:
 
 def resample_forward(x, maps):
     out = x.astype(np.float32) if x.dtype.char == "e" else x
+    averages = over_windows("averages", out, maps)
+    if averages is not None:
+        return averages
     for axis, axis_map in maps:
         out = axis_map.apply(out, axis)
     return out.astype(x.dtype, copy=False)
@@ -96,6 +108,9 @@ def resample_x(out_bar, maps):
 
 def transposed_resample_forward(x, maps):
     out = x.astype(np.float32) if x.dtype.char == "e" else x
+    shares = over_windows("averages_x", out, maps)
+    if shares is not None:
+        return shares
     for axis, axis_map in reversed(maps):
         out = axis_map.transposed(out, axis)
     return out.astype(x.dtype, copy=False)
@@ -103,6 +118,27 @@ def transposed_resample_forward(x, maps):
 
 def transposed_resample_x(out_bar, maps):
     return resample_(out_bar, maps)
+
+
+def over_windows(name, x, maps):
+    """The value by a fused function; None unless the last axes, two at most, have windows."""
+    first = x.ndim - len(maps)
+    if len(maps) > 2 or any(m.windows is None for _, m in maps):
+        return None
+    kernel = fused(name, x)
+    if kernel is None or tuple([axis for axis, _ in maps]) != tuple(range(first, x.ndim)):
+        return None
+    whole = AxisMap(1, 1, [], (np.zeros(1, np.int64), np.ones(1, np.int64), np.ones(1)))
+    axes = [axis_map for _, axis_map in maps]
+    down, across = axes if len(axes) == 2 else (whole, *axes)
+    sizes = [m.outputs if name == "averages" else m.inputs for m in axes]
+    out = np.empty((*x.shape[:first], *sizes), x.dtype)
+    planes = math.prod(x.shape[:first])
+    room = np.empty((planes, across.inputs), x.dtype)
+    windows = [*down.windows, *across.windows]
+    windows[2::3] = [weights.astype(x.dtype) for weights in windows[2::3]]
+    kernel(planes, x, out, room, *windows, down.inputs, across.inputs)
+    return out
 
 
 def resampling(name: str, grad_name: str) -> Primitive:

@@ -175,7 +175,6 @@ def test_an_interrupt_gets_through():
         assert jvp(lambda a: apply(primitive, (a,)), (x,), (x,))[1].tolist() == [1, 1]
     finally:
         forward.LINEAR = known
-        primitives.pop()
 
 
 def test_values_that_were_changed_are_found():

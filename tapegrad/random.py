@@ -468,7 +468,7 @@ def permutation(n: int, dtype: DTypeLike = np.int64, generator: Source = None) -
     generator = generator or default_generator
     i = np.arange(n)
     shuffle = compiled("shuffled", DOUBLE)
-    if shuffle is not None and 1 < n < 2**32:
+    if shuffle is not None and 1 < n < 2**32:  # fewer take no word
         return generator._drawn_by(shuffle, i).astype(dtype, copy=False)
     j = i.copy()  # step i swaps the numbers at places i and j[i] >= i
     j[:-1] += generator._words(max(n - 1, 0)) % (n - i[:-1])

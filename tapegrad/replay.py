@@ -177,8 +177,8 @@ class Replay:
     def run(self) -> tuple[dict[int, Any], dict[int, Any]]:
         """Walk the tape. Returns the adjoints of the leaves and those of the targets."""
         tape = self.tape
-        tape.begin_replay()
         try:
+            tape.begin_replay(self)
             for place, adjoint in self._roots:
                 self.add(place, adjoint, fresh=False)
                 if place > 0:
@@ -190,7 +190,7 @@ class Replay:
                 self.needed = self._needed(self.targets)
             self.walk()
         finally:
-            tape.end_replay()
+            tape.replays.pop(self, None)
         return self.leaves, self.found
 
     def walk(self) -> None:

@@ -99,7 +99,8 @@ class Tape:
         self._threads: dict[int, int] = {}
         self._resets: list[tuple[int, int]] = []
         self._lock = threading.RLock()
-        self._replays: list[int] = []  # the threads that are in a replay, once for each
+        #: The threads that are in a replay, by what stands for it: see `begin_replay`.
+        self.replays: dict[Any, int] = {}
         #: The sweep's inner loop, compiled; set once Numba has been loaded for a replay.
         self.native_sweep: Callable[[list[Record], int, int], int] | None = None
         #: Places of records that are noted and not yet in the list.
@@ -184,17 +185,16 @@ class Tape:
         """
         if not self._lock.acquire(blocking=False):
             return  # another thread is at it
-        me = threading.get_ident()
         swept = False
         try:
             switch.limit = self.records[-1][PLACE] + SWEEP_RECORDS if self.records else 0
             if switch.limit == 0:
                 switch.limit = self.next_serial() + SWEEP_RECORDS
-            if self._replays:
+            if self.replays:
                 return  # a replay walks the list by index; the next sweep comes soon enough
             # What frees an array may run anything: it neither sweeps nor resets meanwhile.
             swept = True
-            self._replays.append(me)
+            self.replays[self] = threading.get_ident()
             self._bytes = 0
             full = full or len(self.records) > self._full
             self._drop_dead(0 if full else min(self._swept, len(self.records)))
@@ -202,8 +202,8 @@ class Tape:
             if full:
                 self._full = 2 * self._swept + 2 * SWEEP_RECORDS
         finally:
-            if swept and me in self._replays:
-                self._replays.remove(me)
+            if swept:
+                self.replays.pop(self, None)
             self._lock.release()
 
     def _drop_dead(self, start: int) -> None:
@@ -248,19 +248,19 @@ class Tape:
                 for place in [p for p in places if p > 0 and p not in alive]:
                     table.pop(place, None)
 
-    def begin_replay(self) -> None:
-        """From here to `end_replay` no thread moves a record."""
-        with self._lock:
-            self._replays.append(threading.get_ident())
+    def begin_replay(self, replay: Any) -> None:
+        """Until ``tape.replays.pop(replay, None)`` no thread moves a record.
 
-    def end_replay(self) -> None:
-        """See `begin_replay`."""
-        self._replays.remove(threading.get_ident())
+        This goes into a ``try`` and that into its ``finally``, as it stands there: an interrupt may
+        come in any function of Python's, and without the end no record was ever dropped again.
+        """
+        with self._lock:
+            self.replays[replay] = threading.get_ident()
 
     def _after_fork(self) -> None:
         """In a child process, where other threads are no more."""
         me = threading.get_ident()
-        self._replays = [thread for thread in self._replays if thread == me]
+        self.replays = {r: thread for r, thread in self.replays.items() if thread == me}
         self._lock.release()
 
     # -- positions ---------------------------------------------------------------------------------
@@ -287,14 +287,14 @@ class Tape:
                 f"tape.reset_to() takes what tape.position() gave, not {type(position).__name__}"
             )
         me = threading.get_ident()
-        if me in self._replays:
+        if me in list(self.replays.values()):
             raise RuntimeError("tape.reset_to() can't be called while backward is running")
         while not self._reset(me, position, places):
             time.sleep(1e-3)  # a replay of another thread walks the list
 
     def _reset(self, me: int, position: int, places: Iterable[int] | None) -> bool:
         with self._lock:
-            if self._replays:
+            if self.replays:
                 return False
             end = self.next_serial()
             threads = self._threads

@@ -111,6 +111,16 @@ def test_a_key_that_a_mask_hides_may_be_nan():
     assert out[0, 3].isnan().all()
 
 
+def test_queries_of_no_numbers():
+    q, k = tg.ones(2, 3, 0, requires_grad=True), tg.ones(2, 4, 0)
+    v = tg.rand(2, 4, 2, requires_grad=True)
+    out = F.scaled_dot_product_attention(q, k, v)
+    out.sum().backward()
+    assert tg.allclose(out, v.mean(1, keepdim=True).expand(2, 3, 2))
+    assert tg.allclose(v.grad, tg.full((2, 4, 2), 0.75))
+    assert q.grad.shape == (2, 3, 0)
+
+
 @machine_code
 def test_under_vmap():
     q, v = (tg.from_numpy(RNG.standard_normal((3, 2, 5, 4))) for _ in range(2))

@@ -388,6 +388,16 @@ def test_gathering_errors(call, error, message):
 # -- sorting, searching, counting ------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["sort", "topk", "kthvalue"])
+def test_positions_that_a_person_changes_are_not_those_of_the_derivative(name):
+    x = T([[3.0, 1.0, 2.0]]).requires_grad_()
+    values, indices = tg[name](x, *([2] if name != "sort" else []))
+    expected = [float(k in indices.tolist()[0]) for k in range(3)] if values.ndim > 1 else [0, 0, 1]
+    indices.fill_(0)
+    values.sum().backward()
+    assert x.grad.tolist() == [expected]
+
+
 def test_sorting_is_stable_and_puts_nan_last():
     x = T([1.0, 2.0, 1.0, np.nan, 2.0])
     values, indices = tg["sort"](x)

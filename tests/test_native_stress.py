@@ -288,6 +288,66 @@ def test_the_collector_runs_at_every_step():
     np.testing.assert_allclose(x.grad.numpy(), 50 * expected, rtol=1e-12)
 
 
+class Interrupt(BaseException):
+    """As KeyboardInterrupt, which nobody expects either."""
+
+
+def interrupted(work, k):
+    """Run ``work`` with an exception at the k-th place where a signal's could come; whether it did.
+
+    Python looks for signals where a function of its own begins, and after a function in C.
+    """
+    places = 0
+
+    def look(frame, event, arg):
+        nonlocal places
+        if event in ("call", "c_return"):
+            places += 1
+            if places == k:
+                sys.setprofile(None)
+                raise Interrupt
+
+    before = sys.getprofile()
+    sys.setprofile(look)
+    try:
+        work()
+    except Interrupt:
+        pass
+    finally:
+        sys.setprofile(before)
+    return places >= k
+
+
+REPLAYS = {
+    "of a number": lambda y: y.sum().backward(),
+    "with steps in Python": lambda y: tg.fft.fft(y).abs().sum().backward(),
+    "of several": lambda y: y.backward(tg.ones(4, dtype=tg.float64)),
+    "of targets": lambda y: tg.autograd.grad(y.sum(), y),
+    "create_graph": lambda y: tg.autograd.grad(y.sum(), y, create_graph=True),
+}
+
+
+@pytest.mark.parametrize("name", REPLAYS)
+def test_an_interrupt_anywhere(name):
+    x = tg.linspace(0.5, 1.5, 4, dtype=tg.float64).requires_grad_()
+
+    def work():
+        REPLAYS[name]((x * x).exp() * x)
+
+    work()  # what is imported or compiled at first is interrupted elsewhere
+    for k in range(1, 10_000):
+        came = interrupted(work, k)
+        assert not tape.replays  # or nothing would ever be swept again
+        assert tg.is_grad_enabled()
+        if not came:
+            break
+    assert k > 20
+    x.grad = None
+    ((x * x).exp() * x).sum().backward()
+    y = x.detach().numpy()
+    np.testing.assert_allclose(x.grad.numpy(), np.exp(y * y) * (1 + 2 * y * y), rtol=1e-12)
+
+
 # -- references, on every path ---------------------------------------------------------------------
 
 
@@ -442,7 +502,7 @@ def test_memory_that_runs_out():
             finally:
                 code.loop = loop
         assert failures > 2, failures
-        assert not tg.tape._replays
+        assert not tg.tape.replays
         x.grad = None
         (x * x).sum().backward()
         assert np.array_equal(x.grad.numpy(), 2 * x.detach().numpy())

@@ -64,3 +64,11 @@ def test_what_is_not_finite_stays_in_its_row(value):
     out = linear(tg.tensor(x), tg.ones(509, 701, dtype=tg.float64), tg.zeros(509, dtype=tg.float64))
     expected = x.sum(1, keepdims=True) + np.zeros(509)
     np.testing.assert_array_equal(out.numpy(), expected)
+
+
+def test_long_sums_of_singles_keep_their_digits():
+    n = 200_000
+    x, w = tg.full((n, 3), 0.1), tg.ones(1, 3, requires_grad=True)
+    bar = tg.full((n, 1), 0.1)
+    linear(x, w).backward(bar)
+    np.testing.assert_allclose(w.grad.numpy(), n * float(np.float32(0.1)) ** 2, rtol=1e-4)

@@ -264,6 +264,13 @@ def test_randint(n: int, seed: int, dtype: np.dtype, data: st.DataObject) -> Non
     )
 
 
+def test_a_permutation_of_one_takes_no_word():
+    for n in (0, 1):
+        state = rng.manual_seed(3).get_state()
+        assert rng.permutation(n).tolist() == list(range(n))
+        np.testing.assert_array_equal(rng.get_rng_state(), state)
+
+
 @pytest.mark.torch
 @settings(deadline=None)
 @given(n=SIZES, seed=SEEDS)

@@ -108,8 +108,9 @@ def _backward_of_number(loss: Tensor, retain: bool) -> bool:
     one = spec.constants.get(1.0)
     if one is None:
         one = spec.constant(1.0)
-    tape.begin_replay()
+    alone = object()
     try:
+        tape.begin_replay(alone)
         index = tape.index(place)
         if index is None:
             return False  # for the error
@@ -119,7 +120,7 @@ def _backward_of_number(loss: Tensor, retain: bool) -> bool:
             replay, _ = run_walk([(place, one)], retain, None, None, gives=True, begun=begun)
             _give(replay)
     finally:
-        tape.end_replay()
+        tape.replays.pop(alone, None)
     return True
 
 
@@ -226,10 +227,10 @@ def run_walk(
         in_python=in_python,
     )
     replay.begun = begun
-    recording = modes.grad
-    _set_recording(wrapping is wrap_saved)
-    local.walks.append(replay)
+    recording, depth = modes.grad, len(local.walks)
     try:
+        _set_recording(wrapping is wrap_saved)
+        local.walks.append(replay)
         leaves, found = replay.run()
         if tape.notes:
             for place in leaves:
@@ -237,7 +238,8 @@ def run_walk(
                     leaves[place] = run_leaf_hooks(place, leaves[place])
                     replay.owned.discard(place)
     finally:
-        local.walks.pop()
+        modes.grad = recording  # at once: an interrupt may come in any function
+        del local.walks[depth:]
         _set_recording(recording)
     if targets is not None:
         for place in targets:

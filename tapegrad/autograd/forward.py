@@ -187,15 +187,16 @@ class Pushforward:
         first = tape.after(self._done)
         # What recorded tangents append comes after it.
         last = len(records) if end is None else tape.after(end)
-        tape.begin_replay()
+        push = object()
         try:
+            tape.begin_replay(push)
             if modes.grad:
                 self._push_along(first, last)
             else:
                 with enable_grad():  # for `_double_vjp`, which records
                     self._push_along(first, last)
         finally:
-            tape.end_replay()
+            tape.replays.pop(push, None)
         self._done = tape.next_serial()
 
     def _push_along(self, first: int, last: int) -> None:

@@ -99,8 +99,9 @@ def pack_saved(place: int, index: int, pack: Hook, unpack: Hook) -> None:
 
     Raises RuntimeError if that was freed, or is packed already.
     """
-    tape.begin_replay()
+    changed = object()
     try:
+        tape.begin_replay(changed)
         at = tape.index(place)
         record = None if at is None else tape.records[at]
         if at is None or record is None or record[-1] is RELEASED:
@@ -122,7 +123,7 @@ def pack_saved(place: int, index: int, pack: Hook, unpack: Hook) -> None:
         tape.notes.setdefault(unshared(place), {})["packed"] = True
         tape.records[at] = (*record[:position], packed, *record[position + 1 :])
     finally:
-        tape.end_replay()
+        tape.replays.pop(changed, None)
 
 
 def input_tensor(array: np.ndarray, place: int | None) -> Tensor:

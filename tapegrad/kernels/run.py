@@ -40,8 +40,10 @@ def walk_natively(replay: Replay, index: int) -> None:
     try:
         walk.start(replay, index)
         walk.go()
-    finally:
-        walk.end(index)
+    except BaseException:
+        walk.give_up(index)
+        raise
+    walk.end()
 
 
 def walk_alone(index: int, adjoint: np.ndarray, retain: bool) -> _NativeWalk | None:
@@ -54,11 +56,11 @@ def walk_alone(index: int, adjoint: np.ndarray, retain: bool) -> _NativeWalk | N
     try:
         done = walk.run_alone(index, adjoint, retain)
     except BaseException:
-        walk.end(index)
+        walk.give_up(index)
         raise
     if not done:
         return walk
-    walk.end(index)
+    walk.end()
     return None
 
 
@@ -226,8 +228,8 @@ class _NativeWalk:
         state = self.state
         tables = code.refresh()
         if tables is not self._tables:
-            self._tables = tables
             state[loop.SPECS], state[loop.KERNELS], state[loop.STRUCTURAL] = tables.at
+            self._tables = tables  # last: an exception may come anywhere
         state[loop.BUDGET] = loop.BUDGET_ELEMENTS
         state[loop.LATEST] = clock.latest
         reason: int = code.loop(self.address)
@@ -245,23 +247,31 @@ class _NativeWalk:
         if self._stopping or self.replay.tape.notes:
             self._set_stops()
 
-    def end(self, index: int) -> None:
-        """Give the replay back its own ways; after an exception free what is left.
+    def end(self) -> None:
+        """Leave the replay; from now on the walk is there for others."""
+        self._leave()
+        if len(_idle) < KEPT and self.table.size <= MOST_ROOM:
+            _idle.append(self)
 
-        Then the walk is kept for others.
+    def give_up(self, index: int) -> None:
+        """Free what is left after an exception.
+
+        It may have come anywhere, if it is an interrupt, and left the state half changed: nobody
+        uses the walk again.
         """
+        part = self.table[: index + 1]
+        for address in part[part > loop.IN_PYTHON].tolist():
+            _free(address)
+        self._leave()
+
+    def _leave(self) -> None:
+        """Give the replay back its own ways, and let go of the arrays of leaves."""
         self._began = False
         if self._attached:
             self._attached = False
             for name in ("add", "mark"):  # the instance's: the class has its own
                 self.replay.__dict__.pop(name, None)
         state = self.state
-        if state[loop.PENDING]:
-            part = self.table[: index + 1]
-            for address in part[part > loop.IN_PYTHON].tolist():
-                _free(address)
-            part[:] = 0
-            state[loop.PENDING] = state[loop.ROOT] = 0
         if state[loop.LEAF_COUNT]:
             rows = self.leaf_table.reshape(-1, leaves.COLUMNS)
             for address in rows[:, leaves.ARRAY].tolist():
@@ -271,8 +281,6 @@ class _NativeWalk:
             state[loop.LEAF_COUNT] = 0
             self.buffers = {}
         self.replay = None
-        if len(_idle) < KEPT and self.table.size <= MOST_ROOM:
-            _idle.append(self)
 
     # -- leaves ------------------------------------------------------------------------------------
 
@@ -392,12 +400,13 @@ class _NativeWalk:
                 spec = specs[self.replay.tape.records[index][SPEC]]
                 self.replay.adjoints[place] = _view(address, spec).copy()
                 self.replay.owned.add(place)
-            _free(address)
         elif not keep:
             del self.replay.adjoints[place]
             self.replay.owned.discard(place)
         self.table[index] = 0
         self.state[loop.PENDING] -= 1
+        if address > loop.IN_PYTHON:
+            _free(address)  # last: an interrupt in between must not have it freed again
 
     def gathered(self, place: int) -> tuple[Any, bool, bool]:
         """The adjoint that Python keeps; whether it may be changed; whether it has shares."""

@@ -78,6 +78,11 @@ def _first(array: np.ndarray, axis: int, descending: bool, k: int) -> np.ndarray
     return np.take_along_axis(part, order, axis)
 
 
+def _given(input: Any, order: np.ndarray) -> Any:
+    """The positions as a Tensor: a copy, since a person may change it and the record may not."""
+    return constant(input, order.copy())
+
+
 def _taken(primitive: Any, input: Any, axis: int, order: np.ndarray) -> Any:
     if not input.ndim:
         return primitive(input.reshape(1), (np.zeros((), np.int64),))
@@ -96,7 +101,7 @@ def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = Fal
     axis = wrap_axis(dim, input.ndim)
     order = _order(input._array, axis, descending)
     values = _taken(sort_, input, axis, order)
-    return named("sort", ("values", "indices"))(values, constant(input, order))
+    return named("sort", ("values", "indices"))(values, _given(input, order))
 
 
 @public
@@ -114,7 +119,7 @@ def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool =
     array = input._array
     order = _first(array, axis, largest, k) if input.ndim else _order(array, axis, largest)
     values = _taken(topk_, input, axis, order)
-    return named("topk", ("values", "indices"))(values, constant(input, order))
+    return named("topk", ("values", "indices"))(values, _given(input, order))
 
 
 @public
@@ -139,7 +144,7 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Any:
                 for w in where
             )
     values = _taken(kthvalue_, input, axis, order) if where is None else kthvalue_(input, where)
-    return named("kthvalue", ("values", "indices"))(values, constant(input, order))
+    return named("kthvalue", ("values", "indices"))(values, _given(input, order))
 
 
 @public(method=False)

@@ -28,6 +28,9 @@ DOTS = (2, 6) if VECTOR_BYTES == 32 else (4, 6)
 SUMS = (6, 2) if VECTOR_BYTES == 32 else (6, 4)
 #: The most rows of a small matrix, or columns.
 FEW = 16
+#: Products that are added up before their sum is added to the others: one long sum of singles would
+#: lose digits.
+RUN = 1024
 
 
 def _up_to(builder: Any, count: int, last: Any) -> list[Any]:
@@ -155,11 +158,13 @@ def small_product(
     width = SUMS[1] * (VECTOR_BYTES // size)
     for r in range(0, rows, SUMS[0]):
         for c in range(0, columns, width):
-            _row_sums(
-                zero, x + r * x_strides[0], x_strides[0] // size, x_strides[1] // size,
-                y + c * size, y_strides[0] // size, inner, min(rows - r, SUMS[0]) - 1, columns - c,
-                types.int64(add), to + (r * columns + c) * size, columns,
-            )  # fmt: skip
+            for k in range(0, max(inner, 1), RUN):
+                _row_sums(
+                    zero, x + r * x_strides[0] + k * x_strides[1], x_strides[0] // size,
+                    x_strides[1] // size, y + k * y_strides[0] + c * size, y_strides[0] // size,
+                    min(inner - k, RUN), min(rows - r, SUMS[0]) - 1, columns - c,
+                    types.int64(add or k > 0), to + (r * columns + c) * size, columns,
+                )  # fmt: skip
     return True
 
 

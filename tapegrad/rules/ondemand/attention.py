@@ -96,7 +96,8 @@ def scaled_dot_product_attention(
         heads = query._spec.shape[-3]
         key = key.repeat_interleave(heads // key._spec.shape[-3], -3)
         value = value.repeat_interleave(heads // value._spec.shape[-3], -3)
-    factor = 1.0 / math.sqrt(query._spec.shape[-1]) if scale is None else float(scale)
+    # (Of queries of no numbers any scale is right.)
+    factor = 1.0 / math.sqrt(query._spec.shape[-1] or 1) if scale is None else float(scale)
     if not dropout_p and _in_one_pass(query, key, value, attn_mask, is_causal):
         hidden = None if attn_mask is None else _hidden_keys(attn_mask, query, key)
         return attention_(query, key, value, hidden, is_causal, factor)

@@ -327,9 +327,13 @@ REPLAYS = {
 }
 
 
+@pytest.mark.parametrize("hooks", [False, True], ids=["", "with hooks"])
 @pytest.mark.parametrize("name", REPLAYS)
-def test_an_interrupt_anywhere(name):
+def test_an_interrupt_anywhere(name, hooks):
     x = tg.linspace(0.5, 1.5, 4, dtype=tg.float64).requires_grad_()
+    if hooks:
+        x.register_hook(lambda bar: bar * 1)
+        position = tape.position()  # all see that this thread doesn't record
 
     def work():
         REPLAYS[name]((x * x).exp() * x)
@@ -339,9 +343,12 @@ def test_an_interrupt_anywhere(name):
         came = interrupted(work, k)
         assert not tape.replays  # or nothing would ever be swept again
         assert tg.is_grad_enabled()
+        assert (x * 2).requires_grad
         if not came:
             break
     assert k > 20
+    if hooks:
+        del position
     x.grad = None
     ((x * x).exp() * x).sum().backward()
     y = x.detach().numpy()

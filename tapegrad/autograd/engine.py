@@ -18,7 +18,7 @@ from tapegrad.autograd.hooks import (
     run_leaf_hooks,
 )
 from tapegrad.autograd.walk import Walk, make_walk, observers
-from tapegrad.modes import modes, set_grad_enabled, set_modes, switch
+from tapegrad.modes import modes, set_modes, switch
 from tapegrad.recording import wrap, wrap_saved
 from tapegrad.replay import check_share, native
 from tapegrad.spec import spec_for, specs
@@ -227,9 +227,17 @@ def run_walk(
         in_python=in_python,
     )
     replay.begun = begun
-    recording, depth = modes.grad, len(local.walks)
+    leaves, found = _in_mode(wrapping is wrap_saved, _run, replay, targets)
+    if targets is not None:
+        for place in targets:
+            if place in leaves:
+                found[place] = leaves[place]
+    return replay, found
+
+
+def _run(replay: Walk, targets: frozenset[int] | None) -> tuple[dict[int, Any], dict[int, Any]]:
+    depth = len(local.walks)
     try:
-        _set_recording(wrapping is wrap_saved)
         local.walks.append(replay)
         leaves, found = replay.run()
         if tape.notes:
@@ -238,14 +246,8 @@ def run_walk(
                     leaves[place] = run_leaf_hooks(place, leaves[place])
                     replay.owned.discard(place)
     finally:
-        modes.grad = recording  # at once: an interrupt may come in any function
         del local.walks[depth:]
-        _set_recording(recording)
-    if targets is not None:
-        for place in targets:
-            if place in leaves:
-                found[place] = leaves[place]
-    return replay, found
+    return leaves, found
 
 
 def _set_recording(recording: bool) -> None:
@@ -253,6 +255,20 @@ def _set_recording(recording: bool) -> None:
     modes.grad = recording
     if tape.notes or not switch.plain:
         set_modes(recording, modes.inference)
+
+
+def _in_mode(recording: bool, function: Callable[..., Any], *args: Any) -> Any:
+    """What a function returns that may run hooks, run with recording on or off."""
+    before = modes.grad
+    try:
+        _set_recording(recording)
+        return function(*args)
+    finally:
+        try:
+            _set_recording(before)
+        except BaseException:  # an interrupt, which may come in any function
+            _set_recording(before)
+            raise
 
 
 def _several(values: Tensors) -> tuple[Any, ...]:
@@ -354,8 +370,7 @@ def _accumulate(tensor: Tensor, adjoint: Any, owned: bool, create_graph: bool) -
     """``tensor.grad += adjoint``; a gradient never shares memory with anything else."""
     noted = tape.notes and place_of(tensor)
     if noted:
-        with set_grad_enabled(create_graph):
-            adjoint = before_accumulation(noted, adjoint)
+        adjoint = _in_mode(create_graph, before_accumulation, noted, adjoint)
     before = getattr(tensor, "_grad", None)
     if create_graph:
         tensor._grad = adjoint if before is None else before + adjoint
@@ -380,5 +395,4 @@ def _accumulate(tensor: Tensor, adjoint: Any, owned: bool, create_graph: bool) -
         stamp(before._array, tape.next_serial())
         np.add(before._array, adjoint, out=before._array)
     if noted:
-        with set_grad_enabled(create_graph):
-            after_accumulation(noted, tensor, adjoint)
+        _in_mode(create_graph, after_accumulation, noted, tensor, adjoint)

@@ -62,9 +62,8 @@ def save(
 ) -> None:
     """Write an object, such as a ``state_dict()``, to a path or a binary file.
 
-    Tensors are stored with their values and whether they require grad; not with their history,
-    which makes those that a record made raise RuntimeError. Tensors that share memory don't share
-    it any more when they are loaded.
+    Tensors are stored with their values and whether they require grad, not with their history:
+    they come back as leaves. Those that share memory don't share it any more.
     """
     with _opened(f, "wb") as file:
         file.write(MAGIC)

@@ -253,9 +253,9 @@ class Tensor:
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """An array over the same memory, not a copy.
 
-        Raises RuntimeError if the Tensor requires grad, unless ``force``.
+        Raises RuntimeError if the Tensor requires grad, unless nothing is recorded or ``force``.
         """
-        if not force and place_of(self) is not None:
+        if not force and modes.grad and place_of(self) is not None:
             raise RuntimeError(
                 "Can't call numpy() on Tensor that requires grad. "
                 "Use tensor.detach().numpy() instead."
@@ -357,13 +357,9 @@ class Tensor:
         )
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        if not self.is_leaf:
-            raise RuntimeError(
-                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
-                "protocol and pickling at the moment. Call detach() first."
-            )
+        """What isn't a leaf comes back as one, as in torch."""
         kind = kind_of(self)
-        grad = self.grad if kind is None else None
+        grad = self.grad if kind is None and self.is_leaf else None
         return _rebuild, (self._array, place_of(self) is not None, grad, kind)
 
     def __copy__(self) -> Tensor:

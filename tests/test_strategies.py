@@ -147,6 +147,12 @@ def softplus(x):
     return (1 + x.exp()).log()
 
 
+@pytest.mark.parametrize("function", [lambda x: x.int(), lambda x: tg.ones(2) * 3])
+def test_a_function_without_a_derivative_is_told(function) -> None:
+    with pytest.raises(GradcheckError, match="nothing was checked: no result of function"):
+        given_gradient()(function)()
+
+
 def hypotenuse(x, y):
     return (x * x + y * y).sqrt()
 

@@ -319,3 +319,21 @@ def test_forward_mode_refuses_a_saved_value_that_has_changed():
 
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         tg.func.jvp(spoilt, (tg.ones(2),), (tg.ones(2),))
+
+
+@pytest.mark.torch
+def test_arrays_and_pickles_of_what_requires_grad():
+    torch = pytest.importorskip("torch")
+
+    def work(lib):
+        x = lib.ones(2, requires_grad=True)
+        with lib.no_grad():
+            array = x.numpy()
+        hooks = lib.autograd.graph.saved_tensors_hooks(lambda t: t.numpy().copy(), lib.from_numpy)
+        with hooks:
+            y = (x * 2.0 * x).exp()
+        again = pickle.loads(pickle.dumps(y))
+        y.sum().backward()
+        return array.tolist(), repr(again), again.is_leaf, x.grad.numpy().round(3).tolist()
+
+    assert work(tg) == work(torch)

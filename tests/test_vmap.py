@@ -1,5 +1,7 @@
 """vmap(f) is the stack of f over the samples: for every primitive, and as torch does it."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -361,6 +363,21 @@ def test_functions_that_look_at_arrays(lib, name):
 
         found = lib.func.vmap(lib.func.grad(loss))(x, i)
         same(lib, found, lib.stack([lib.func.grad(loss)(a, b) for a, b in zip(x, i)]))
+
+
+#: Those of which one sample after the other is computed.
+LOOPS = frozenset({"quantile", "searchsorted"})
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_what_runs_one_by_one_is_known(name):
+    rng = np.random.default_rng(1)
+    x = tg.from_numpy(rng.uniform(0, 1, (3, 2, 4)))
+    i = tg.from_numpy(rng.permuted(np.tile(np.arange(4), (3, 2, 1)), axis=-1)[..., :2].copy())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        vmap(lambda x, i: FUNCTIONS[name](tg, x, i))(x, i)
+    assert (name in LOOPS) == any("performance drop" in str(w.message) for w in caught)
 
 
 def test_a_loop_warns():

@@ -33,6 +33,7 @@ from tapegrad.rules.ondemand import (
 )
 from tapegrad.rules.ondemand.losses import reduction_of
 from tapegrad.rules.shape import reshape
+from tapegrad.rules.softmax import log_softmax
 
 __all__ = ["FUNCTIONS"]
 
@@ -215,6 +216,19 @@ def nll_loss(
     return batched(total / (counts.sum(axes) if axes else counts), level)
 
 
+def cross_entropy(
+    input: Any, target: Any, weight: Any = None, size_average: Any = None,
+    ignore_index: int = -100, reduce: Any = None, reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Any:  # fmt: skip
+    """What it is made of, where the target is of classes."""
+    if label_smoothing:
+        return NotImplemented
+    logs = log_softmax(input, min(1, input.ndim - 1))
+    nll = classification.nll_loss
+    return nll(logs, target, weight, size_average, ignore_index, reduce, reduction)
+
+
 def view(input: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Any:
     """Always possible: the values are copied if need be."""
     if dtype is not None or (len(sizes) == 1 and hasattr(sizes[0], "itemsize")):
@@ -257,6 +271,7 @@ FUNCTIONS: dict[str, Function] = {
     "one_hot": one_hot,
     "embedding": embedding,
     "nll_loss": nll_loss,
+    "cross_entropy": cross_entropy,
     "view": view,
     "as_strided": as_strided,
 }

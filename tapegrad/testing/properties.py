@@ -78,7 +78,8 @@ def given_gradient(
                 rest = zip(names[positional:], arguments[positional:], strict=True)
                 return function(*arguments[:positional], **dict(rest))
 
-            if not all(map(_finite, as_tuple(call(*inputs)))):
+            results = as_tuple(call(*inputs))
+            if not all(map(_finite, results)):
                 hyp.reject()
             try:
                 gradcheck(
@@ -93,6 +94,11 @@ def given_gradient(
                 raise GradcheckError(
                     f"a derivative of {title} is wrong at\n{where}\n\n{error}"
                 ) from None
+            if not any(isinstance(r, Tensor) and r.requires_grad for r in results):
+                raise GradcheckError(
+                    f"nothing was checked: no result of {title} depends on its arguments by "
+                    "operations that can be differentiated"
+                )
 
         check.__name__ = check.__qualname__ = title
         test: Test = (settings or _settings())(hyp.given(**drawn)(check))

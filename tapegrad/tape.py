@@ -328,17 +328,21 @@ class Tape:
             return stats_of(list(self.records))
 
     def history(self, *tensors: Any) -> str:
-        """The records that Tensors depend on, as a Wengert list."""
+        """The records that Tensors depend on, as a Wengert list. Raises TypeError for others."""
         from tapegrad.wengert import wengert_list
 
+        for tensor in tensors:
+            if not hasattr(tensor, "_place"):
+                raise TypeError(f"tape.history() takes Tensors, not {type(tensor).__name__}")
         with self._lock:
             wanted = {t._place for t in tensors}
+            first = dict.fromkeys(t._place for t in tensors if t._place and t._place < 0)
             chosen = []
             for record in reversed(self.records):
                 if record[PLACE] in wanted:
                     wanted.update(record[INPUTS : INPUTS + arity(record)])
                     chosen.append(record)
-            return wengert_list(self, chosen[::-1])
+            return wengert_list(self, chosen[::-1], first)
 
     def __str__(self) -> str:
         from tapegrad.wengert import wengert_list

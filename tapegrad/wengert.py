@@ -10,7 +10,7 @@ record says that what it saved has been freed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,11 +25,22 @@ __all__ = ["wengert_list"]
 EDGE = 50
 
 
-def wengert_list(tape: Tape, records: Sequence[Record]) -> str:
-    """The records, numbered in the order in which they ran."""
+def wengert_list(tape: Tape, records: Sequence[Record], first: Iterable[int] = ()) -> str:
+    """The records, numbered in the order in which they ran; before them the ``first`` leaves."""
     numbers = {record[PLACE]: i for i, record in enumerate(records, 1)}
     leaves: dict[int, int] = {}
     rows: list[tuple[str, str, str]] = []
+
+    def show(place: int) -> str:
+        if place not in leaves:
+            leaves[place] = len(leaves) + 1
+            leaf = tape.leaf(place)
+            spec = "" if leaf is None else repr(leaf._spec)
+            rows.append((f"x{leaves[place]}", spec, "  leaf"))
+        return f"x{leaves[place]}"
+
+    for place in first:
+        show(place)
     skipped = len(records) - 2 * EDGE
     for i, record in enumerate(records):
         if skipped > 1 and EDGE <= i < EDGE + skipped:
@@ -46,12 +57,7 @@ def wengert_list(tape: Tape, records: Sequence[Record]) -> str:
             elif place > 0:
                 inputs.append(f"v{numbers[place]}" if place in numbers else "v?")
             else:
-                if place not in leaves:
-                    leaves[place] = len(leaves) + 1
-                    leaf = tape.leaf(place)
-                    spec = "" if leaf is None else repr(leaf._spec)
-                    rows.append((f"x{leaves[place]}", spec, "  leaf"))
-                inputs.append(f"x{leaves[place]}")
+                inputs.append(show(place))
         primitive = primitives[record[CODE]]
         arguments = ", ".join(inputs + _parameters(record))
         freed = " *" if record[-1] is RELEASED else ""

@@ -478,3 +478,11 @@ def test_sums_of_adjoints_are_quiet():
         total = x * np.inf + x * -np.inf + x * 1.0
         backward(total, from_array(np.ones(100_000)))
     assert np.isnan(x.grad._array).all()
+
+
+def test_the_history_of_a_leaf_is_the_leaf():
+    x = leaf(3)
+    assert str(tape.history(x)).split() == ["x1", ":", "float64[3]", "leaf"]
+    assert tape.history(x, x * 2.0).count("leaf") == 1
+    with pytest.raises(TypeError, match="takes Tensors, not int"):
+        tape.history(3)

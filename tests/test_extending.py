@@ -339,3 +339,8 @@ def test_a_tuple_from_a_primitive_of_one_output():
     two = tg.primitive(lambda x: (x, x * 2), name="two").defvjp(lambda out_bar: out_bar)
     with pytest.raises(RuntimeError, match=r"a tuple of 2.*primitive\(outputs=2\)"):
         two(tg.ones(2))
+
+
+def test_what_is_no_primitive_of_ones_own():
+    with pytest.raises(TypeError, match="gradcheck checks any function"):
+        check_primitive(tg.sin, [1.0])

@@ -42,6 +42,11 @@ def check_primitive(primitive: Any, *inputs: Any, second: bool = True) -> bool:
     >>> tg.testing.check_primitive(square, [0.5, 2.0])
     True
     """
+    if not hasattr(primitive, "primitive"):
+        raise TypeError(
+            f"check_primitive() takes what tapegrad.primitive made, not {type(primitive).__name__}; "
+            "gradcheck checks any function"
+        )
     declared = primitive.primitive
     if declared is None:
         raise TypeError(f"{primitive.name} has no derivative yet")

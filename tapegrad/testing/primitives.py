@@ -44,8 +44,8 @@ def check_primitive(primitive: Any, *inputs: Any, second: bool = True) -> bool:
     """
     if not hasattr(primitive, "primitive"):
         raise TypeError(
-            f"check_primitive() takes what tapegrad.primitive made, not {type(primitive).__name__}; "
-            "gradcheck checks any function"
+            "check_primitive() takes what tapegrad.primitive made (gradcheck checks any function), "
+            f"not {type(primitive).__name__}"
         )
     declared = primitive.primitive
     if declared is None:

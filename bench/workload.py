@@ -6,6 +6,8 @@ from functools import partial
 from statistics import median
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from bench.figures import Figure
 from bench.harness import Gradients, Program, Samples, assert_gradients_agree, measure
 from bench.session import Session, load
@@ -100,12 +102,13 @@ class Workload:
 
 
 def threaded(library: Any, program: Program, count: int) -> Program:
-    """A library's program, with so many threads."""
+    """A library's program, with so many threads; NumPy's BLAS, which has its own, with as many."""
 
     def sample() -> dict[str, float]:
         library.set_num_threads(count)
         try:
-            return program.sample()
+            with threadpool_limits(count, "blas"):
+                return program.sample()
         finally:
             library.set_num_threads(1)
 

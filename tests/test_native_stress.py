@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 
 import tapegrad as tg
 from tapegrad import replay
+from tapegrad.kernels import loop
+from tapegrad.kernels.run import _idle
 from tapegrad.primitive import Primitive, structural
 from tapegrad.recording import apply
 from tapegrad.shortpaths import short_paths
@@ -316,6 +318,14 @@ def interrupted(work, k):
     finally:
         sys.setprofile(before)
     return places >= k
+
+
+def test_a_replay_in_python_slows_no_later_one():
+    x = tg.ones(1 << 19, requires_grad=True)
+    (x.tanh() * x).sum().backward()  # Python adds the shares of large leaves
+    assert _idle
+    for walk in _idle:
+        assert walk.state[loop.SHARED] or not walk._alone  # or no leaf gets its array natively
 
 
 REPLAYS = {

@@ -284,6 +284,11 @@ class _NativeWalk:
 
     # -- leaves ------------------------------------------------------------------------------------
 
+    def _keep_leaves_in_python(self) -> None:
+        """Let the loop make no more arrays for leaves in this replay."""
+        self.state[loop.SHARED] = 0
+        self._alone = False  # the next one sets it again
+
     def _set_leaf_table(self) -> None:
         self.state[loop.LEAVES] = self.leaf_table.ctypes.data
         self.state[loop.LEAF_MASK] = self.leaf_table.size // leaves.COLUMNS - 1
@@ -358,7 +363,7 @@ class _NativeWalk:
             row = self.row(place)
             if row[leaves.PLACE] == 0:
                 # From now on Python meets the leaves first: it may have a share already.
-                self.state[loop.SHARED] = 0
+                self._keep_leaves_in_python()
                 type(replay).add(replay, place, share, fresh)
             elif row[leaves.BUFFER] != leaves.DEAD:
                 address = int(row[leaves.ARRAY])
@@ -433,7 +438,7 @@ class _NativeWalk:
                 row[leaves.FILLED] = 1
                 return
             # From now on Python meets the leaves first: it has a share already.
-            self.state[loop.SHARED] = 0
+            self._keep_leaves_in_python()
             replay.leaves[place] = array
         replay.owned.add(place)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.fused import fused
+from tapegrad.fused import fused, partial_sums
 from tapegrad.primitive import structural
 from tapegrad.spec import Spec
 
@@ -22,10 +22,7 @@ def _sum_to_shape(x: Any, shape: tuple[int, ...]) -> Any:
     if x.size > 4096 and axes == tuple(range(len(axes))):
         kernel = fused("column_sums", x)
         if kernel is not None:
-            n = math.prod(shape)
-            rows, per = x.size // n, 64
-            parts = np.empty((-(-rows // per), n), x.dtype)
-            kernel(len(parts), x, parts, rows, n, per)
+            parts = partial_sums(kernel, x.size // math.prod(shape), x)
             total = np.add.reduce(parts, 0, np.float64) if len(parts) > 1 else parts
             return total.astype(x.dtype, copy=False).reshape(shape)
     # float32 sums over a leading axis would be naive ones: add.reduce is pairwise only along the

@@ -18,7 +18,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["fused"]
+__all__ = ["ROWS", "fused", "partial_sums"]
+
+#: So many rows are added up before their sum becomes a double: floats lose digits in longer sums.
+ROWS = 64
 
 
 class _Library:
@@ -49,3 +52,14 @@ def fused(name: str, *arrays: Any) -> Callable[..., None] | None:
             return None
     assert dtype is not None
     return find(name, dtype)
+
+
+def partial_sums(
+    kernel: Callable[..., None], rows: int, *operands: np.ndarray, options: tuple[Any, ...] = ()
+) -> np.ndarray:
+    """What a fused function adds up of each `ROWS` rows: (parts, elements of a row)."""
+    x = operands[0]
+    n = x.size // rows
+    parts = np.empty((-(-rows // ROWS), n), x.dtype)
+    kernel(len(parts), *operands, parts, rows, n, ROWS, *options)
+    return parts

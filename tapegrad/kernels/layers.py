@@ -11,6 +11,7 @@ from typing import Any
 from numba import carray, types
 from numba.extending import register_jitable
 
+from tapegrad.fused import ROWS
 from tapegrad.kernels.blas import KINDS, TOOL_FIELDS, product
 from tapegrad.kernels.fused.lanes import part
 from tapegrad.kernels.fused.normalization import layer_row, weight_row
@@ -37,9 +38,6 @@ from tapegrad.kernels.native import (
 )
 
 __all__ = ["KERNELS"]
-
-#: So many rows of singles are added up before their sum becomes a double.
-ROWS = 64
 
 
 def linear_x(

@@ -13,7 +13,7 @@ import numpy as np
 
 from tapegrad.declaration import public
 from tapegrad.dtypes import TYPE_NAMES
-from tapegrad.fused import fused
+from tapegrad.fused import fused, partial_sums
 from tapegrad.primitive import Primitive, structural
 from tapegrad.rules.ondemand.normalization import (
     NN,
@@ -28,10 +28,6 @@ from tapegrad.rules.ondemand.normalization import (
     standardised_by,
 )
 from tapegrad.rules.reductions import mean, mean_, sum_
-
-#: So many rows are added up before their sum becomes a double.
-ROWS = 64
-
 
 # -- layer norm ------------------------------------------------------------------------------------
 
@@ -156,9 +152,7 @@ def weight_adjoint(out_bar, x, view, axes, affine, centred, eps):
     kernel = fused("layer_y", out_bar, x) if n else None
     if kernel is None:
         return None
-    rows = x.size // n
-    parts = np.empty((-(-rows // ROWS), n), x.dtype)
-    kernel(len(parts), out_bar, x, parts, rows, n, ROWS, centred, eps)
+    parts = partial_sums(kernel, x.size // n, out_bar, x, options=(centred, eps))
     return np.add.reduce(parts, 0, np.float64).astype(x.dtype)
 
 

@@ -18,10 +18,13 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ROWS", "fused", "partial_sums"]
+__all__ = ["COLUMNS", "ROWS", "fused", "partial_sums"]
 
 #: So many rows are added up before their sum becomes a double: floats lose digits in longer sums.
 ROWS = 64
+
+#: So many columns of a matrix are a part of the work: whole lines of the cache.
+COLUMNS = 32
 
 
 class _Library:
@@ -54,12 +57,10 @@ def fused(name: str, *arrays: Any) -> Callable[..., None] | None:
     return find(name, dtype)
 
 
-def partial_sums(
-    kernel: Callable[..., None], rows: int, *operands: np.ndarray, options: tuple[Any, ...] = ()
-) -> np.ndarray:
+def partial_sums(kernel: Callable[..., None], rows: int, *operands: np.ndarray) -> np.ndarray:
     """What a fused function adds up of each `ROWS` rows: (parts, elements of a row)."""
     x = operands[0]
     n = x.size // rows
     parts = np.empty((-(-rows // ROWS), n), x.dtype)
-    kernel(len(parts), *operands, parts, rows, n, ROWS, *options)
+    kernel(len(parts), *operands, parts, rows, n, ROWS)
     return parts

@@ -34,7 +34,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Primitive", "elementwise", "primitives", "select", "structural"]
+__all__ = ["Primitive", "elementwise", "primitives", "quietly", "select", "structural"]
 
 Rule = Callable[..., Any]
 Plan = tuple[tuple[int, ...], Callable[[tuple[Any, ...]], tuple[Any, ...]]]
@@ -332,6 +332,19 @@ def _masked(x: np.ndarray, keep: np.ndarray) -> np.ndarray:
     bits = keep.astype(f"i{x.itemsize}")
     bits &= x.view(bits.dtype)
     return bits.view(x.dtype)
+
+
+def quietly(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Call without a floating-point warning or error: torch has none.
+
+    A try costs nothing where an errstate would cost each call; if the user's settings made NumPy
+    raise, the call is made again under one.
+    """
+    try:
+        return function(*arguments)
+    except (FloatingPointError, RuntimeWarning):
+        with np.errstate(all="ignore"):
+            return function(*arguments)
 
 
 def by_ufunc(primitives: Iterable[Primitive]) -> dict[Any, Primitive]:

@@ -12,7 +12,6 @@ otherwise. `tapegrad.shortpaths` writes the same steps out for the common case.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,13 +25,13 @@ from tapegrad.operands import (
     not_implemented,
     promoted,
 )
-from tapegrad.primitive import Primitive, structural
+from tapegrad.primitive import Primitive, quietly, structural
 from tapegrad.spec import Spec, spec_of
 from tapegrad.tape import tape
 from tapegrad.tensor import Tensor, View, as_tensor_input, place_of
 from tapegrad.threads import LARGE_BYTES
 
-__all__ = ["apply", "elementwise_apply", "mark_view", "quietly", "record"]
+__all__ = ["apply", "elementwise_apply", "mark_view", "record"]
 
 new = Tensor.__new__
 ndarray = np.ndarray
@@ -194,19 +193,6 @@ def record(
     place = _next_serial()
     tape.append((place, primitive.code, spec.number, params, *places, *saved), nbytes)
     return place
-
-
-def quietly(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """Call without a floating-point warning or error: torch has none.
-
-    A try costs nothing where an errstate would cost each call; if the user's settings made NumPy
-    raise, the call is made again under one.
-    """
-    try:
-        return function(*arguments)
-    except (FloatingPointError, RuntimeWarning):
-        with np.errstate(all="ignore"):
-            return function(*arguments)
 
 
 def _compute(primitive: Primitive, arrays: tuple[np.ndarray, ...]) -> np.ndarray:

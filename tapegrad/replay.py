@@ -26,7 +26,7 @@ import numpy as np
 from tapegrad.broadcast import cast, fit, in_dtype_of
 from tapegrad.buffers import keep_smaller
 from tapegrad.fused import library
-from tapegrad.primitive import Primitive, primitives
+from tapegrad.primitive import Primitive, primitives, quietly
 from tapegrad.spec import specs
 from tapegrad.storage import clock, is_stale, owner, stamps, version_at
 from tapegrad.tape import CODE, INPUTS, PARAMS, PLACE, RELEASED, SPEC, Record, Tape, arity
@@ -276,7 +276,7 @@ class Replay:
                 return
         values = environment(primitive, record, n, out_bar, self.wrap)
         arrays = self.wrap is None
-        shares = None if primitive.together is None else primitive.together(*values)
+        shares = None if primitive.together is None else quietly(primitive.together, values)
         given = 0  # places that were given out_bar itself
         for i in range(n):
             source = record[INPUTS + i]

@@ -72,9 +72,8 @@ def test_every_fused_function_has_a_sample(called):
     for sample in SAMPLES:
         gradients(sample, np.float64, 1.0)
     # Those of optimizers, of larger matrices than samples have, of random numbers: see test_optim,
-    # test_products, test_fused_layers and test_random.
+    # test_products and test_random.
     apart = {*FAMILIES["updates"], *FAMILIES["small_products"], *FAMILIES["draws"]}
-    apart |= {"columns", "columns_x", "column_products"}
     assert set(called) == set(FAMILY_OF) - apart
 
 

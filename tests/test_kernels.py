@@ -380,6 +380,14 @@ STRUCTURAL = {
     "linalg.linear_x": (tapegrad.nn.functional.linear, [(2, 3, 4), (5, 4), (5,)]),
     "linalg.linear_y": (tapegrad.nn.functional.linear, [(3, 4), (5, 4), (5,)]),
     "linalg.linear_z": (tapegrad.nn.functional.linear, [(3, 4), (5, 4), (5,)]),
+    "layer_norms.bare_layer_x": (
+        lambda x: tapegrad.nn.functional.layer_norm(x, (3, 2)),
+        [(70, 3, 2)],
+    ),
+    "layer_norms.bare_rms_x": (
+        lambda x: tapegrad.nn.functional.rms_norm(x, (3, 2), None, 0.1),
+        [(70, 3, 2)],
+    ),
     "layer_norms.layer_x": (
         lambda x, y, z: tapegrad.nn.functional.layer_norm(x, (3, 2), y, z),
         [(70, 3, 2), (3, 2), (3, 2)],

@@ -28,9 +28,9 @@ from tapegrad.autograd.walk import Walk
 from tapegrad.batched import Batched, is_recorded
 from tapegrad.broadcast import cast, expand
 from tapegrad.modes import enable_grad, modes
-from tapegrad.primitive import Primitive, primitives
-from tapegrad.recording import quietly, wrap, wrap_saved
+from tapegrad.primitive import Primitive, primitives, quietly
 from tapegrad.recording import record as append_record
+from tapegrad.recording import wrap, wrap_saved
 from tapegrad.replay import check_saved, contribution, environment, native
 from tapegrad.rules.conversion import clone_
 from tapegrad.spec import specs

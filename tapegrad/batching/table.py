@@ -113,7 +113,8 @@ _FAMILIES: dict[Any, tuple[Any, ...]] = {
         losses.bce_weighted_forward,
     ),
     shapes.standard: (
-        normalization.standard_forward, layer_norms.layer_forward, layer_norms.rms_forward,
+        normalization.standard_forward, normalization.group_forward, layer_norms.layer_forward,
+        layer_norms.bare_layer_forward, layer_norms.rms_forward, layer_norms.bare_rms_forward,
     ),
     shapes.sequences: (
         recurrent.lstm_forward, recurrent.gru_forward, recurrent.rnn_forward,

@@ -14,7 +14,7 @@ from numba.extending import register_jitable
 from tapegrad.fused import ROWS
 from tapegrad.kernels.blas import KINDS, TOOL_FIELDS, product
 from tapegrad.kernels.fused.lanes import part
-from tapegrad.kernels.fused.normalization import layer_row, weight_row
+from tapegrad.kernels.fused.normalization import layer_rows, weight_rows
 from tapegrad.kernels.fused.softmax import log_softmax_row, softmax_row
 from tapegrad.kernels.native import (
     C_CONTIGUOUS,
@@ -140,18 +140,27 @@ def adjoint_of_layer(name: str, inputs: int, centred: bool) -> Callable[..., Any
     ) -> Any:
         x, y = tuple_get(record, 4 + inputs), tuple_get(record, 5 + inputs)
         size = rows_of_layer(record, x)
-        possible = size > 0 and load32(y + NDIM) > 0 and load32(y + FLAGS) & C_CONTIGUOUS != 0
-        possible = possible and load64(x + DESCR) == load64(y + DESCR)
+        possible = size > 0
+        if inputs > 1:
+            possible = possible and load32(y + NDIM) > 0 and load32(y + FLAGS) & C_CONTIGUOUS != 0
+            possible = possible and load64(x + DESCR) == load64(y + DESCR)
+        done = 1 if possible else 0
         if possible and x_bar != 0:
             eps = like(zero, as_float(tuple_get(tuple_get(record, 3), 3)))
-            weight = carray(pointer_to(load64(y + DATA), zero), size)
             bar = carray(pointer_to(out_bar, zero), n)
             rows = carray(pointer_to(load64(x + DATA), zero), n)
             to = carray(pointer_to(x_bar, zero), n)
-            for r in range(n // size):
-                share, row = part(bar, r, size), part(rows, r, size)
-                layer_row(share, row, weight, part(to, r, size), add, centred, eps)
-        return 1 if possible else 0
+            room = types.int64(0) if inputs > 1 else allocate(size_of(zero) * size)
+            weights = load64(y + DATA) if inputs > 1 else room
+            if weights != 0:
+                weight = carray(pointer_to(weights, zero), size)
+                for k in range(0 if inputs > 1 else size):
+                    weight[k] = like(zero, 1)
+                layer_rows(bar, rows, weight, to, n // size, size, centred, eps, add)
+            if room != 0:
+                release(room)
+            done = 1 if weights != 0 else 0
+        return done
 
     kernel.__name__ = name
     return kernel
@@ -177,10 +186,8 @@ def adjoint_of_weight(name: str, inputs: int, centred: bool) -> Callable[..., An
                 for k in range(m):
                     totals[k] = 0.0
                 for first in range(0, n // m, ROWS):
-                    for k in range(m):
-                        some[k] = zero
-                    for r in range(first, min(first + ROWS, n // m)):
-                        weight_row(part(bar, r, m), part(x, r, m), some, centred, eps)
+                    last = min(first + ROWS, n // m)
+                    weight_rows(first, last, bar, x, some, m, centred, eps)
                     for k in range(m):
                         totals[k] += some[k]
                 put_totals(zero, totals, carray(pointer_to(x_bar, zero), m), add)
@@ -257,6 +264,8 @@ def nll_x(
 #: By the rules' modules and names.
 KERNELS: dict[str, Callable[..., Any]] = {
     "classification.nll_x": nll_x,
+    "layer_norms.bare_layer_x": adjoint_of_layer("bare_layer_x", 1, True),
+    "layer_norms.bare_rms_x": adjoint_of_layer("bare_rms_x", 1, False),
     "layer_norms.layer_x": adjoint_of_layer("layer_x", 3, True),
     "layer_norms.layer_y": adjoint_of_weight("layer_y", 3, True),
     "layer_norms.layer_z": layer_z,

@@ -57,15 +57,14 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "losses": ("bce_logits", "bce_logits_x", "bce_x", "huber", "huber_x"),
     "masks": ("masked_fill", "masked_softmax"),
     "normalization": (
-        "standard", "standard_x", "standard_y", "layer", "layer_x", "layer_y", "columns",
-        "columns_x",
+        "standard", "standard_adjoint", "layer", "layer_adjoint", "columns", "columns_adjoint",
     ),
     "pooling": ("square_pool", "square_pool_x", "averages", "averages_x"),
     "recurrent": ("lstm", "lstm_adjoint", "gru", "gru_adjoint"),
     "small_products": ("few_rows",),
     "scattering": ("add_rows",),
     "softmax": ("softmax", "softmax_x", "log_softmax", "log_softmax_x", "known_classes", "nll"),
-    "sums": ("column_sums", "column_products"),
+    "sums": ("column_sums",),
     "updates": ("sgd_update", "adam_update"),
 }  # fmt: skip
 FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}

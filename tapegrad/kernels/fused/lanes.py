@@ -6,9 +6,11 @@ from typing import Any, TypeAlias
 
 import llvmlite.ir as ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic, register_jitable
 from numba.np.arrayobj import populate_array
 
+from tapegrad.kernels.fused.vectors import number
 from tapegrad.kernels.native import like
 
 __all__ = [
@@ -25,6 +27,8 @@ __all__ = [
     "part_at",
     "rank",
     "ranked_as",
+    "room_for",
+    "squares_of",
     "total_of",
 ]
 
@@ -114,6 +118,22 @@ def part(x: Any, i: Any, n: Any) -> Any:
     return part_at(x, i * n, n)
 
 
+@intrinsic(prefer_literal=True)
+def room_for(typingctx: Any, count: Any, zero: Any) -> Any:
+    """An array of ``count`` numbers, a constant, on the stack: gone when the function ends."""
+    kind = types.Array(zero, 1, "C")
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        whole = ir.ArrayType(context.get_value_type(zero), count.literal_value)
+        data = builder.gep(cgutils.alloca_once(builder, whole), [number(0), number(0)])
+        some = context.make_array(kind)(context, builder)
+        shape, itemsize = [number(count.literal_value)], number(zero.bitwidth // 8)
+        populate_array(some, data, shape, [itemsize], itemsize, None)
+        return some._getvalue()
+
+    return kind(count, zero), generate
+
+
 #: Float32 sums of longer runs would lose digits: theirs are added in float64.
 RUN = 1024
 
@@ -127,5 +147,19 @@ def total_of(x: Any) -> Any:
         some = like(x[0], 0)
         for k in range(run.size):
             some = added(some, run[k])
+        total += some
+    return total
+
+
+@register_jitable
+def squares_of(x: Any, mean: Any) -> Any:
+    """The sum of the squares of ``x - mean``, in float64."""
+    total = 0.0
+    for start in range(0, x.size, RUN):
+        run = part_at(x, start, min(RUN, x.size - start))
+        some = like(mean, 0)
+        for k in range(run.size):
+            apart = run[k] - mean
+            some = added(some, apart * apart)
         total += some
     return total

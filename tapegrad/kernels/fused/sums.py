@@ -1,8 +1,8 @@
-"""Sums over leading dimensions: see `broadcast` and `rules.columns`."""
+"""Sums over leading dimensions: see `broadcast`."""
 
 from __future__ import annotations
 
-from tapegrad.kernels.fused.lanes import Array, Int, part
+from tapegrad.kernels.fused.lanes import Array, Int
 from tapegrad.kernels.native import like
 
 
@@ -23,18 +23,3 @@ def column_sums(begin: Int, end: Int, x: Array, parts: Array, rows: Int, n: Int,
             for k in range(n):
                 to[k] += one[k]
             r += 1
-
-
-def column_products(
-    begin: Int, end: Int, x: Array, y: Array, x_centre: Array, y_centre: Array, parts: Array,
-    rows: Int, n: Int, per: Int,
-) -> None:  # fmt: skip
-    """The same of ``(x - x_centre) * (y - y_centre)``, of which each column has its own."""
-    for i in range(begin, end):
-        to = part(parts, i, n)
-        for k in range(n):
-            to[k] = like(x[0], 0)
-        for r in range(i * per, min((i + 1) * per, rows)):
-            one, other = part(x, r, n), part(y, r, n)
-            for k in range(n):
-                to[k] += (one[k] - x_centre[k]) * (other[k] - y_centre[k])

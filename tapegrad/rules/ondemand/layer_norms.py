@@ -13,65 +13,69 @@ import numpy as np
 
 from tapegrad.declaration import public
 from tapegrad.dtypes import TYPE_NAMES
-from tapegrad.fused import fused, partial_sums
+from tapegrad.fused import ROWS, fused
 from tapegrad.primitive import Primitive, structural
 from tapegrad.rules.ondemand.normalization import (
     NN,
+    NONE,
     check_floating,
     filled,
+    group_forward,
+    group_x,
+    group_y,
+    group_z,
     mean_of_products,
+    shaped,
     spread_axes,
-    standard_forward,
-    standard_x,
-    standard_y,
-    standard_z,
     standardised_by,
+    widened,
 )
-from tapegrad.rules.reductions import mean, mean_, sum_
+from tapegrad.rules.reductions import mean, sum_
 
 # -- layer norm ------------------------------------------------------------------------------------
 
 
 def layer_forward(x, y, z, view, axes, affine, eps):
-    out = rows_standardised(x, y, z, 0.0, view, axes, affine, True, eps)
-    return standard_forward(x, y, z, view, axes, affine, eps)[0] if out is None else out
+    out = rows_standardised(x, y, z, 0, view, axes, affine, True, eps)
+    return group_forward(x, y, z, view, axes, affine, eps) if out is None else out
 
 
 def layer_x(out_bar, x, y, view, axes, affine, eps, x_shape):
-    x_bar = rows_adjoint(out_bar, x, y, view, axes, affine, True, eps)
-    if x_bar is not None:
-        return x_bar
-    out = moments(x, axes)
-    return standard_x((out_bar, None, None), x, y, out, view, axes, affine, eps, x_shape)
+    return group_x(out_bar, x, y, view, axes, affine, eps, x_shape)
 
 
 def layer_y(out_bar, x, view, axes, affine, eps, y_shape):
-    y_bar = weight_adjoint(out_bar, x, view, axes, affine, True, eps)
-    if y_bar is not None:
-        return y_bar.reshape(y_shape)
-    return standard_y((out_bar,), x, moments(x, axes), view, axes, affine, eps, y_shape)
+    return group_y(out_bar, x, view, axes, affine, eps, y_shape)
 
 
 def layer_z(out_bar, view, affine, z_shape):
-    return standard_z((out_bar,), view, affine, z_shape)
+    return group_z(out_bar, view, affine, z_shape)
 
 
-def moments(x, axes):
-    """In the place of the results of the other layers: none, the mean and the variance."""
-    x = widened(x)
-    centre = mean_(x, axes, True)
-    centred = x - centre
-    return None, centre, mean_of_products(centred, centred, axes)
+def layer_adjoint(out_bar, x, y, z, out, view, axes, affine, eps, *shapes):
+    return rows_adjoint(out_bar, x, y, view, axes, affine, True, eps, *shapes)
 
 
-def widened(x):
-    """An array of halves as singles."""
-    return x.astype(np.float32) if type(x) is np.ndarray and x.dtype.char == "e" else x
+def bare_layer_forward(x, view, axes, affine, eps):
+    return layer_forward(x, NONE, NONE, view, axes, affine, eps)
+
+
+def bare_layer_x(out_bar, x, view, axes, affine, eps, x_shape):
+    return layer_x(out_bar, x, NONE, view, axes, affine, eps, x_shape)
+
+
+def bare_layer_adjoint(out_bar, x, out, view, axes, affine, eps, x_shape):
+    return rows_adjoint(out_bar, x, NONE, view, axes, affine, True, eps, x_shape)
 
 
 LAYER = structural(
-    "layer_norm", layer_forward, layer_x, layer_y, layer_z, grad_name="NativeLayerNormBackward0"
-)
+    "layer_norm", layer_forward, layer_x, layer_y, layer_z, together=layer_adjoint,
+    grad_name="NativeLayerNormBackward0",
+)  # fmt: skip
+BARE_LAYER = structural(
+    "layer_norm", bare_layer_forward, bare_layer_x, together=bare_layer_adjoint,
+    grad_name="NativeLayerNormBackward0",
+)  # fmt: skip
 
 
 # -- rms norm --------------------------------------------------------------------------------------
@@ -79,7 +83,7 @@ LAYER = structural(
 
 def rms_forward(x, y, view, axes, affine, eps):
     # (With -0 in the place of a bias, sums are what they are without it.)
-    out = rows_standardised(x, y, np.zeros(()), -0.0, view, axes, affine, False, eps)
+    out = rows_standardised(x, y, NONE, -0.0, view, axes, affine, False, eps)
     if out is None:
         wide = widened(x)
         out = wide * scale_of(wide, axes, eps)
@@ -88,9 +92,6 @@ def rms_forward(x, y, view, axes, affine, eps):
 
 
 def rms_x(out_bar, x, y, view, axes, affine, eps, x_shape):
-    x_bar = rows_adjoint(out_bar, x, y, view, axes, affine, False, eps)
-    if x_bar is not None:
-        return x_bar
     wide = widened(x)
     scale = scale_of(wide, axes, eps)
     bar = out_bar * np.reshape(y, affine) if y.ndim else out_bar
@@ -98,12 +99,25 @@ def rms_x(out_bar, x, y, view, axes, affine, eps, x_shape):
 
 
 def rms_y(out_bar, x, view, axes, affine, eps, y_shape):
-    y_bar = weight_adjoint(out_bar, x, view, axes, affine, False, eps)
-    if y_bar is not None:
-        return y_bar.reshape(y_shape)
     wide = widened(x)
     product = out_bar * (wide * scale_of(wide, axes, eps))
     return np.reshape(sum_(product, spread_axes(view, affine), False), y_shape)
+
+
+def rms_adjoint(out_bar, x, y, out, view, axes, affine, eps, *shapes):
+    return rows_adjoint(out_bar, x, y, view, axes, affine, False, eps, *shapes)
+
+
+def bare_rms_forward(x, view, axes, affine, eps):
+    return rms_forward(x, NONE, view, axes, affine, eps)
+
+
+def bare_rms_x(out_bar, x, view, axes, affine, eps, x_shape):
+    return rms_x(out_bar, x, NONE, view, axes, affine, eps, x_shape)
+
+
+def bare_rms_adjoint(out_bar, x, out, view, axes, affine, eps, x_shape):
+    return rows_adjoint(out_bar, x, NONE, view, axes, affine, False, eps, x_shape)
 
 
 def scale_of(x, axes, eps):
@@ -111,11 +125,19 @@ def scale_of(x, axes, eps):
     return 1.0 / np.sqrt(mean_of_products(x, x, axes) + eps)
 
 
-RMS = structural("rms_norm", rms_forward, rms_x, rms_y, grad_name="MulBackward0")
+RMS = structural(
+    "rms_norm", rms_forward, rms_x, rms_y, together=rms_adjoint, grad_name="MulBackward0"
+)
+BARE_RMS = structural(
+    "rms_norm", bare_rms_forward, bare_rms_x, together=bare_rms_adjoint, grad_name="MulBackward0"
+)
 
 
 # -- in one pass -----------------------------------------------------------------------------------
 # Of arrays; None where that can't be, and the rule is NumPy's.
+
+#: So many parts of the work there are at least, if there are so many rows, for threads to share.
+SHARED = 8
 
 
 def length_of_rows(view, axes, affine):
@@ -137,23 +159,22 @@ def rows_standardised(x, y, z, no_bias, view, axes, affine, centred, eps):
     return out
 
 
-def rows_adjoint(out_bar, x, y, view, axes, affine, centred, eps):
+def rows_adjoint(out_bar, x, y, view, axes, affine, centred, eps, *shapes):
+    """The shares of all inputs at once."""
     n = length_of_rows(view, axes, affine)
-    kernel = fused("layer_x", out_bar, x, y) if n else None
+    kernel = fused("layer_adjoint", out_bar, x) if n else None
     if kernel is None:
         return None
-    x_bar = np.empty_like(x)
-    kernel(x.size // n, out_bar, x, filled(y, x, affine, 1), x_bar, n, centred, eps)
-    return x_bar
-
-
-def weight_adjoint(out_bar, x, view, axes, affine, centred, eps):
-    n = length_of_rows(view, axes, affine)
-    kernel = fused("layer_y", out_bar, x) if n else None
-    if kernel is None:
+    # Where the weight isn't saved nobody wants the share of x.
+    weight = filled(NONE if y is None else y, x, affine, 1)
+    if weight.dtype != x.dtype:
         return None
-    parts = partial_sums(kernel, x.size // n, out_bar, x, options=(centred, eps))
-    return np.add.reduce(parts, 0, np.float64).astype(x.dtype)
+    rows, x_bar = x.size // n, np.empty_like(x)
+    per = min(ROWS, -(-rows // SHARED))
+    parts = np.empty((2, -(-rows // per), n), x.dtype)
+    kernel(len(parts[0]), out_bar, x, weight, x_bar, *parts, rows, n, per, centred, eps)
+    sums = np.add.reduce(parts, 1, np.float64).astype(x.dtype)
+    return x_bar, *[shaped(s, shape) for s, shape in zip(sums, shapes[1:], strict=False)]
 
 
 # -- what people call ------------------------------------------------------------------------------
@@ -197,7 +218,10 @@ def layer_norm(
     shape = _shape_of(normalized_shape)
     _check_normalized(input, shape, weight, bias)
     check_floating("LayerNormKernelImpl", input)
-    return standardised_by(LAYER, input, weight, bias, *_rows_of(input, shape), eps)
+    rows = _rows_of(input, shape)
+    if weight is bias is None:
+        return Primitive.apply(BARE_LAYER, (input,), (*rows, float(eps)))
+    return standardised_by(LAYER, input, weight, bias, *rows, eps)
 
 
 def _rows_of(input: Any, shape: tuple[int, ...]) -> tuple[Any, Any, Any]:
@@ -225,5 +249,6 @@ def rms_norm(
     if dtype.kind == "c":
         out = input * (mean(input * input, axes, True) + eps).rsqrt()
         return out if weight is None else out * weight
-    weight = np.ones((), dtype) if weight is None else weight
+    if weight is None:
+        return Primitive.apply(BARE_RMS, (input,), (view, axes, affine, eps))
     return Primitive.apply(RMS, (input, weight), (view, axes, affine, eps))

@@ -1,7 +1,7 @@
 """Normalization layers: what is standardised, and over which dimensions, tells them apart.
 
 Batch norm (Ioffe and Szegedy 2015), instance norm (Ulyanov, Vedaldi and Lempitsky 2016) and group
-norm (Wu and He 2018) are one primitive; its derivative is in the first of these papers. Local
+norm (Wu and He 2018) have the same rules; the derivative is in the first of these papers. Local
 response norm: Krizhevsky, Sutskever and Hinton 2012. Layer norm: see `layer_norms`.
 """
 
@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tapegrad.broadcast import sum_to_shape
 from tapegrad.declaration import public
-from tapegrad.fused import fused
+from tapegrad.fused import COLUMNS, fused
 from tapegrad.primitive import Primitive, structural
-from tapegrad.rules.ondemand.columns import columns_forward, columns_x, columns_y
 from tapegrad.rules.ondemand.resampling import AxisMap, resample_
 from tapegrad.rules.ondemand.windows import positions
 from tapegrad.rules.reductions import mean_, sum_
@@ -30,21 +29,16 @@ NN = "nn.functional"
 
 def standard_forward(x, y, z, view, axes, affine, eps):
     # x is seen in the shape `view`, the weight y and the bias z in `affine`; 0-d ones are missing.
-    made = in_rows("standard", view, axes, affine, x)
-    if made is not None:
-        kernel, layout, shape = made
+    plan = plan_of(view, axes, affine)
+    kernel = None if plan is None else fused(plan.name, x)
+    if plan is not None and kernel is not None:
         weight, bias = filled(y, x, affine, 1), filled(z, x, affine, 0)
         if weight.dtype == bias.dtype == x.dtype:
-            out, centre, var = np.empty_like(x), np.empty(shape, x.dtype), np.empty(shape, x.dtype)
-            kernel(centre.size, x, weight, bias, out, centre, var, *layout, eps)
+            out = np.empty_like(x)
+            centre, var = np.empty(plan.shape, x.dtype), np.empty(plan.shape, x.dtype)
+            kernel(plan.work, x, weight, bias, out, centre, var, *plan.layout, eps)
             return out, centre, var
-    made = columns_forward(
-        x, filled(y, x, affine, 1), filled(z, x, affine, 0), view, axes, affine, eps
-    )
-    if made is not None:
-        return made
-    wide = x.astype(np.float32) if x.dtype.char == "e" else x
-    wide = wide.reshape(view)
+    wide = widened(x).reshape(view)
     centre = mean_(wide, axes, True)
     out = wide - centre
     var = mean_of_products(out, out, axes)
@@ -56,47 +50,84 @@ def standard_forward(x, y, z, view, axes, affine, eps):
     return out.reshape(x.shape).astype(x.dtype, copy=False), centre, var
 
 
-def in_rows(name, view, axes, affine, *arrays):
-    """The fused function, how the rows lie that it has (see there), and the shape of the means."""
-    found = rows_of(view, axes, affine)
-    if found is None:
+def standard_adjoint(out_bar, x, y, z, out, view, axes, affine, eps, x_shape, y_shape, z_shape):
+    """The shares of all inputs at once, of arrays in machine code; None where it isn't there."""
+    bar, mean_bar, var_bar = out_bar
+    plan = plan_of(view, axes, affine)
+    if plan is None or mean_bar is not None or var_bar is not None:
         return None
-    layout, shape = found
-    kernel = fused(name, *arrays)
-    return None if kernel is None else (kernel, layout, shape)
+    kernel = fused(plan.name + "_adjoint", bar, x)
+    if kernel is None:
+        return None
+    # Where the weight isn't saved nobody wants the share of x.
+    weight = filled(NONE if y is None else y, x, affine, 1)
+    if weight.dtype != x.dtype:
+        return None
+    x_bar, sums = np.empty_like(x), np.empty((2, *plan.parts), x.dtype)
+    centre, var = np.empty((2, *plan.shape), x.dtype) if out is None else out[1:]
+    given = bar, x, weight, centre, var, x_bar, sums
+    kernel(plan.work, *given, *plan.layout, out is not None, eps)
+    if plan.along:
+        sums = np.add.reduce(sums, plan.along, np.float64).astype(x.dtype)
+    return x_bar, shaped(sums[0], y_shape), shaped(sums[1], z_shape)
+
+
+class Plan(NamedTuple):
+    """Rows or columns that `kernels.fused.normalization` standardises, and what it is told."""
+
+    name: str
+    work: int  # rows, or parts of the columns
+    layout: tuple[int, ...]
+    shape: tuple[int, ...]  # of means and variances
+    parts: tuple[int, ...]  # the sums for weights and biases
+    along: int  # the axis, after that of these two, along which they are added up
 
 
 @lru_cache(maxsize=256)
-def rows_of(view: Any, axes: Any, affine: Any) -> tuple[Any, Any] | None:
-    """What `kernels.fused.normalization` is told of its rows, and the shape of their means.
-
-    None for rows that lie in another way, such as those of vmap with a weight for each sample.
-    """
+def plan_of(view: Any, axes: Any, affine: Any) -> Plan | None:
+    """None for what lies in another way, such as rows of vmap with a weight for each sample."""
     if 0 in view or len(view) < 2:
         return None
+    n, channels, *rest = view
     last = tuple(range(2, len(view)))
-    n = math.prod([view[axis] for axis in axes])
-    if axes == last and affine[:2] == (1, view[1]) and math.prod(affine[3:]) == 1:
-        channels = affine[2]  # in a group
-        inner = n // channels
-        if channels not in (1, view[2]):
+    shape = tuple([1 if i in axes else m for i, m in enumerate(view)])
+    count = math.prod(view) // math.prod(shape)
+    if axes == last and affine[:2] == (1, channels) and math.prod(affine[3:]) == 1:
+        pieces = affine[2]  # channels of a group
+        inner = count // pieces
+        if pieces not in (1, rest[0]) or inner == 1:
             return None
-        layout = (channels, inner, n, inner, view[1], channels, 1)
-    elif axes == (0, *last) and affine == (1, view[1], *[1] * len(last)):
-        inner = math.prod(view[2:])
-        layout = (view[0], inner, inner, view[1] * inner, view[1], 1, 0)
-    else:
-        return None
-    if layout[1] == 1:
-        return None
-    return layout, tuple([1 if i in axes else m for i, m in enumerate(view)])
+        layout = (pieces, inner, count, inner, channels, pieces, 1)
+        return Plan("standard", n * channels, layout, shape, (n, channels * pieces), 1)
+    if axes == (0, *last) and affine == (1, channels, *[1] * len(last)):
+        inner = math.prod(rest)
+        if inner == 1:
+            return Plan("columns", -(-channels // COLUMNS), (n, channels), shape, (channels,), 0)
+        layout = (n, inner, inner, channels * inner, channels, 1, 0)
+        return Plan("standard", channels, layout, shape, (channels, n), 2)
+    return None
+
+
+#: In the place of a weight.
+NONE = np.ones(())
+
+
+def shaped(sums, shape):
+    """The share of a weight; of one that is missing, none."""
+    return sums.reshape(shape) if shape else None
 
 
 def filled(weight, x, affine, value):
     """The weight in one run of memory, or where there is none the value that leaves all as is."""
     if weight.ndim:
         return np.ascontiguousarray(weight)
-    return np.full(math.prod(affine), value, x.dtype)
+    return constants(math.prod(affine), str(value), x.dtype)
+
+
+@lru_cache(maxsize=64)
+def constants(n: int, value: str, dtype: np.dtype[Any]) -> np.ndarray:
+    # (As a string it can be -0, which is another key than 0.)
+    return np.full(n, float(value), dtype)
 
 
 def mean_of_products(x, y, axes):
@@ -117,17 +148,6 @@ def standardised(x, out, view, eps):
 
 def standard_x(out_bar, x, y, out, view, axes, affine, eps, x_shape):
     bar, mean_bar, var_bar = out_bar
-    if mean_bar is None and var_bar is None:
-        made = in_rows("standard_x", view, axes, affine, bar, x, out[1], out[2])
-        if made is not None and type(y) is np.ndarray and y.dtype == x.dtype:
-            kernel, layout, _ = made
-            x_bar, weight = np.empty_like(x), filled(y, x, affine, 1)
-            kernel(out[1].size, bar, x, weight, out[1], out[2], x_bar, *layout, eps)
-            return x_bar
-        if type(y) is np.ndarray:
-            x_bar = columns_x(bar, x, filled(y, x, affine, 1), out, view, axes, affine, eps)
-            if x_bar is not None:
-                return x_bar
     centred, scale = standardised(x, out, view, eps)
     share: Any = None
     if bar is not None:
@@ -159,26 +179,9 @@ def combined(bar, centre, centred, along, scale):
 def standard_y(out_bar, x, out, view, axes, affine, eps, y_shape):
     if out_bar[0] is None:
         return no_share(out_bar, y_shape)
-    made = in_rows("standard_y", view, axes, affine, out_bar[0], x, out[1], out[2])
-    if made is not None:
-        return summed_by_weight(made, out_bar[0], x, out, eps).reshape(y_shape)
-    y_bar = columns_y(out_bar[0], x, out, view, axes, affine, eps)
-    if y_bar is not None:
-        return y_bar.reshape(y_shape)
     centred, scale = standardised(x, out, view, eps)
     product = np.reshape(out_bar[0], view) * (centred * scale)
     return np.reshape(sum_(product, spread_axes(view, affine), False), y_shape)
-
-
-def summed_by_weight(made, bar, x, out, eps):
-    """The sums of ``bar`` times the standardised x over what has the same weight."""
-    kernel, (pieces, inner, row, piece, groups, _, step), _ = made
-    rows = out[1].size
-    parts = np.empty((rows, pieces), x.dtype)
-    kernel(rows, bar, x, out[1], out[2], parts, pieces, inner, row, piece, eps)
-    if not step:  # the rows are channels
-        return np.add.reduce(parts, 1, np.float64).astype(x.dtype)
-    return np.add.reduce(parts.reshape(rows // groups, -1), 0, np.float64).astype(x.dtype)
 
 
 def standard_z(out_bar, view, affine, z_shape):
@@ -201,13 +204,53 @@ def spread_axes(view: tuple[int, ...], affine: tuple[int, ...]) -> tuple[int, ..
     return tuple([i for i, n in enumerate(affine) if n == 1 and view[i] != 1])
 
 
-def standardising(name: str, grad_name: str) -> Primitive:
-    rules = (standard_x, standard_y, standard_z)
-    return structural(name, standard_forward, *rules, outputs=3, grad_name=grad_name)
+BATCH = structural(
+    "batch_norm", standard_forward, standard_x, standard_y, standard_z, outputs=3,
+    together=standard_adjoint, grad_name="NativeBatchNormBackward0",
+)  # fmt: skip
 
 
-BATCH = standardising("batch_norm", "NativeBatchNormBackward0")
-GROUP = standardising("group_norm", "NativeGroupNormBackward0")
+# -- without mean and variance as results ----------------------------------------------------------
+
+
+def group_forward(x, y, z, view, axes, affine, eps):
+    return standard_forward(x, y, z, view, axes, affine, eps)[0]
+
+
+def group_x(out_bar, x, y, view, axes, affine, eps, x_shape):
+    out = moments(x, view, axes)
+    return standard_x((out_bar, None, None), x, y, out, view, axes, affine, eps, x_shape)
+
+
+def group_y(out_bar, x, view, axes, affine, eps, y_shape):
+    return standard_y((out_bar,), x, moments(x, view, axes), view, axes, affine, eps, y_shape)
+
+
+def group_z(out_bar, view, affine, z_shape):
+    return standard_z((out_bar,), view, affine, z_shape)
+
+
+def moments(x, view, axes):
+    """In the place of the results of batch norm: none, the mean and the variance."""
+    wide = np.reshape(widened(x), view)
+    centre = mean_(wide, axes, True)
+    centred = wide - centre
+    return None, centre, mean_of_products(centred, centred, axes)
+
+
+def widened(x):
+    """An array of halves as singles."""
+    return x.astype(np.float32) if type(x) is np.ndarray and x.dtype.char == "e" else x
+
+
+def group_adjoint(out_bar, x, y, z, out, *rest):
+    return standard_adjoint((out_bar, None, None), x, y, z, None, *rest)
+
+
+GROUP = structural(
+    "group_norm", group_forward, group_x, group_y, group_z, together=group_adjoint,
+    grad_name="NativeGroupNormBackward0",
+)  # fmt: skip
 
 
 def standardised_by(
@@ -238,8 +281,7 @@ def _check_channels(input: Any, **vectors: Any) -> None:
 
 def _update(running: Any, new: Any, momentum: float) -> None:
     """Move a running statistic towards a new one, in place."""
-    if running is not None:
-        running.copy_(running.detach() * (1 - momentum) + new.reshape(-1) * momentum)
+    running.copy_(running.detach() * (1 - momentum) + new.reshape(-1) * momentum)
 
 
 def _by_running(input: Any, mean: Any, var: Any, weight: Any, bias: Any, eps: float) -> Any:
@@ -287,8 +329,10 @@ def batch_norm(
         return _by_running(input, running_mean, running_var, weight, bias, eps)
     axes, affine = (0, *range(2, len(shape))), (1, shape[1], *[1] * (len(shape) - 2))
     out, mean, var = standardised_by(BATCH, input, weight, bias, shape, axes, affine, eps)
-    _update(running_mean, mean.detach(), momentum)
-    _update(running_var, var.detach() * (count / max(count - 1, 1)), momentum)
+    if running_mean is not None:
+        _update(running_mean, mean.detach(), momentum)
+    if running_var is not None:
+        _update(running_var, var.detach() * (count / max(count - 1, 1)), momentum)
     return out
 
 
@@ -316,9 +360,11 @@ def instance_norm(
         return _by_running(input, running_mean, running_var, weight, bias, eps)
     axes, affine = tuple(range(2, len(shape))), (1, shape[1], *[1] * (len(shape) - 2))
     out, mean, var = standardised_by(BATCH, input, weight, bias, shape, axes, affine, eps)
-    _update(running_mean, mean.detach().mean(0), momentum)
-    variance = var.detach().mean(0) * (count / max(count - 1, 1))
-    _update(running_var, variance, momentum)
+    if running_mean is not None:
+        _update(running_mean, mean.detach().mean(0), momentum)
+    if running_var is not None:
+        variance = var.detach().mean(0) * (count / max(count - 1, 1))
+        _update(running_var, variance, momentum)
     return out
 
 
@@ -358,7 +404,7 @@ def group_norm(
     grouped = (num_groups, shape[1] // num_groups)
     view, affine = (shape[0], *grouped, *shape[2:]), (1, *grouped, *[1] * (len(shape) - 2))
     axes = tuple(range(2, len(view)))
-    return standardised_by(GROUP, input, weight, bias, view, axes, affine, eps)[0]
+    return standardised_by(GROUP, input, weight, bias, view, axes, affine, eps)
 
 
 # -- by a size -------------------------------------------------------------------------------------

@@ -49,6 +49,6 @@ def masked_softmax(begin: Int, end: Int, x: Array, hidden: Bools, out: Array, n:
         for j in range(seen):
             to[j] = np.exp(to[j] - most)
             total = added(total, to[j])
-        scale = 1 / total
+        scale = like(total, 1) / total
         for j in range(seen):
             to[j] *= scale

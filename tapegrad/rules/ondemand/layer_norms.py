@@ -7,6 +7,7 @@ in their rules: these compute them again, of elements that they read anyway.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -140,7 +141,8 @@ BARE_RMS = structural(
 SHARED = 8
 
 
-def length_of_rows(view, axes, affine):
+@lru_cache(maxsize=256)
+def length_of_rows(view: Any, axes: Any, affine: Any) -> int:
     """The elements of a row; 0 if not all rows have the same weight, as may be under vmap."""
     lead = axes[0]
     return math.prod(view[lead:]) if affine == (1,) * lead + view[lead:] else 0
@@ -218,15 +220,15 @@ def layer_norm(
     shape = _shape_of(normalized_shape)
     _check_normalized(input, shape, weight, bias)
     check_floating("LayerNormKernelImpl", input)
-    rows = _rows_of(input, shape)
+    rows = _rows_of(input._spec.shape, shape)
     if weight is bias is None:
         return Primitive.apply(BARE_LAYER, (input,), (*rows, float(eps)))
     return standardised_by(LAYER, input, weight, bias, *rows, eps)
 
 
-def _rows_of(input: Any, shape: tuple[int, ...]) -> tuple[Any, Any, Any]:
+@lru_cache(maxsize=256)
+def _rows_of(view: tuple[int, ...], shape: tuple[int, ...]) -> tuple[Any, Any, Any]:
     """The parameters of the primitives: the input's shape, the axes, and the weight's shape."""
-    view = tuple(input._spec.shape)
     lead = len(view) - len(shape)
     return view, tuple(range(lead, len(view))), (*(1,) * lead, *shape)
 
@@ -245,7 +247,7 @@ def rms_norm(
     if dtype.kind not in "fc":
         raise NotImplementedError(f"\"rms_norm\" not implemented for '{TYPE_NAMES[dtype.name]}'")
     eps = float(np.finfo(dtype).eps if eps is None else eps)
-    view, axes, affine = _rows_of(input, shape)
+    view, axes, affine = _rows_of(input._spec.shape, shape)
     if dtype.kind == "c":
         out = input * (mean(input * input, axes, True) + eps).rsqrt()
         return out if weight is None else out * weight

@@ -251,6 +251,11 @@ GROUP = structural(
     "group_norm", group_forward, group_x, group_y, group_z, together=group_adjoint,
     grad_name="NativeGroupNormBackward0",
 )  # fmt: skip
+#: Instance norm whose statistics nobody wants.
+INSTANCE = structural(
+    "batch_norm", group_forward, group_x, group_y, group_z, together=group_adjoint,
+    grad_name="NativeBatchNormBackward0",
+)  # fmt: skip
 
 
 def standardised_by(
@@ -359,6 +364,8 @@ def instance_norm(
     if not use_input_stats:
         return _by_running(input, running_mean, running_var, weight, bias, eps)
     axes, affine = tuple(range(2, len(shape))), (1, shape[1], *[1] * (len(shape) - 2))
+    if running_mean is running_var is None:
+        return standardised_by(INSTANCE, input, weight, bias, shape, axes, affine, eps)
     out, mean, var = standardised_by(BATCH, input, weight, bias, shape, axes, affine, eps)
     if running_mean is not None:
         _update(running_mean, mean.detach().mean(0), momentum)

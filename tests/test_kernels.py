@@ -408,6 +408,25 @@ STRUCTURAL = {
         lambda x, y: tapegrad.nn.functional.rms_norm(x, (3, 2), y, 0.1),
         [(70, 3, 2), (3, 2)],
     ),
+    "normalization.group_x": (
+        lambda x, y, z: (
+            tapegrad.nn.functional.group_norm(x, 2, y, z)
+            + tapegrad.nn.functional.instance_norm(x)
+            + tapegrad.nn.functional.group_norm(x, 3)
+        ),
+        [(3, 6, 5), (6,), (6,)],
+    ),
+    "normalization.group_y": (
+        lambda x, y, z: tapegrad.nn.functional.group_norm(x, 2, y, z),
+        [(3, 6, 5, 2), (6,), (6,)],
+    ),
+    "normalization.group_z": (
+        lambda x, y, z: (
+            tapegrad.nn.functional.group_norm(x, 2, y, z)
+            + tapegrad.nn.functional.instance_norm(x, None, None, y, z)
+        ),
+        [(3, 6, 5), (6,), (6,)],
+    ),
     "softmax.softmax_x": (lambda x: x.softmax(-1), [(2, 3, 17)]),
     "softmax.log_softmax_x": (lambda x: x.log_softmax(1), [(3, 17)]),
     "classification.nll_x": (

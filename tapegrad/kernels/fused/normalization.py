@@ -84,15 +84,13 @@ def sums_along(bar: Any, x: Any, mean: Any) -> Any:
     return total, total_along
 
 
-def standard_adjoint(
-    begin: Int, end: Int, bar: Array, x: Array, weight: Array, centre: Array, var: Array,
-    x_bar: Array, sums: Array, pieces: Int, inner: Int, row: Int, piece: Int, groups: Int,
-    own: Int, step: Int, known: Int, eps: Real,
+@register_jitable
+def standard_rows(
+    begin: Any, end: Any, bar: Any, x: Any, weight: Any, centre: Any, var: Any, x_bar: Any,
+    sums: Any, pieces: Any, inner: Any, row: Any, piece: Any, groups: Any, own: Any, step: Any,
+    known: Any, eps: Any, add: Any,
 ) -> None:  # fmt: skip
-    """Also the ``sums`` of each run: of ``bar`` times the standardised x, and after them of bar.
-
-    Mean and variance are given if they are ``known``.
-    """
+    """See `standard_adjoint`; the adjoints of x are stored, or added."""
     count = types.float64(pieces * inner)
     for r in range(begin, end):
         if not known:
@@ -114,7 +112,23 @@ def standard_adjoint(
             share, run = part_at(bar, at, inner), part_at(x, at, inner)
             to, w = part_at(x_bar, at, inner), weight[r % groups * own + p * step]
             for k in range(inner):
-                to[k] = (share[k] * w - bars - (run[k] - mean) * along) * scale
+                mine = (share[k] * w - bars - (run[k] - mean) * along) * scale
+                to[k] = to[k] + mine if add else mine
+
+
+def standard_adjoint(
+    begin: Int, end: Int, bar: Array, x: Array, weight: Array, centre: Array, var: Array,
+    x_bar: Array, sums: Array, pieces: Int, inner: Int, row: Int, piece: Int, groups: Int,
+    own: Int, step: Int, known: Int, eps: Real,
+) -> None:  # fmt: skip
+    """Also the ``sums`` of each run: of ``bar`` times the standardised x, and after them of bar.
+
+    Mean and variance are given if they are ``known``.
+    """
+    standard_rows(
+        begin, end, bar, x, weight, centre, var, x_bar, sums, pieces, inner, row, piece, groups,
+        own, step, known, eps, False,
+    )  # fmt: skip
 
 
 # -- rows with a weight for each element -----------------------------------------------------------

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad import replay
+from tapegrad import replay, threads
 from tapegrad.fused import library
 from tapegrad.storage import clock
 from tapegrad.tape import tape
@@ -397,3 +397,56 @@ def test_rms_norm_of_special_values(value, monkeypatch):
         return F.rms_norm(x, (40,), weight)
 
     assert_fused_is_numpy(normed, [x, weight], monkeypatch, "layer", "layer_adjoint")
+
+
+NORMS = {
+    "batch": (lambda x, w, b: F.batch_norm(x, None, None, w, b, True), (6, 40, 3)),
+    "columns": (lambda x, w, b: F.batch_norm(x, None, None, w, b, True), (70, 40)),
+    "group": (lambda x, w, b: F.group_norm(x, 8, w, b), (3, 40, 7)),
+    "instance": (lambda x, w, b: F.instance_norm(x, None, None, w, b), (3, 40, 7)),
+    "layer": (lambda x, w, b: F.layer_norm(x, (40,), w, b), (131, 40)),
+    "rms": (lambda x, w, b: F.rms_norm(x, (40,), w) + b, (131, 40)),
+}
+
+
+@pytest.mark.parametrize("wanted", ["x", "w", "b", "xw", "xb", "wb"])
+@pytest.mark.parametrize("name", NORMS)
+def test_norms_of_which_some_inputs_need_gradients(name, wanted, monkeypatch):
+    call, shape = NORMS[name]
+    arrays = {"x": random(*shape), "w": random(40, seed=1), "b": random(40, seed=2)}
+
+    def some(*leaves):
+        given = dict(zip(wanted, leaves, strict=True))
+        return call(*[given.get(k, tg.from_numpy(a)) for k, a in arrays.items()])
+
+    assert_fused_is_numpy(some, [arrays[k] for k in wanted], monkeypatch)
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_norms_far_from_0(name):
+    """The variance isn't a difference of large numbers."""
+    call, shape = NORMS[name]
+    if name == "rms":
+        pytest.skip("its rows aren't centred")
+    x = 100 + random(*shape, dtype="float32")
+    weight, bias = random(40, dtype="float32", seed=1), random(40, dtype="float32", seed=2)
+    arrays = [x, weight, bias]
+    exact = gradients(call, [a.astype("float64") for a in arrays])
+    for a, b in zip(gradients(call, arrays), exact, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_norms_on_several_threads(name, monkeypatch):
+    call, shape = NORMS[name]
+    arrays = [random(*shape), random(40, seed=1), random(40, seed=2)]
+    alone = gradients(call, arrays)
+    before = tg.get_num_threads()
+    monkeypatch.setattr(threads, "LARGE_BYTES", 0)
+    tg.set_num_threads(3)
+    try:
+        shared = gradients(call, arrays)
+    finally:
+        tg.set_num_threads(before)
+    for a, b in zip(shared, alone, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)

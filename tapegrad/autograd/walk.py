@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from tapegrad.autograd.hooks import run_posthooks, run_prehooks
 from tapegrad.autograd.saved import released, unpacked
-from tapegrad.primitive import primitives
+from tapegrad.primitive import primitives, quietly
 from tapegrad.replay import Replay, check_saved, contribution, environment
 from tapegrad.storage import clock
 from tapegrad.tape import CODE, INPUTS, PARAMS, PLACE, RELEASED, Record, arity
@@ -47,9 +47,12 @@ class Walk(Replay):
             shares = primitive.joint(record, out_bar)
         else:
             values = environment(primitive, record, n, out_bar, self.wrap)
-            shares = [
-                contribution(primitive, record, i, values) if wanted[i] else None for i in range(n)
-            ]
+            made = None if primitive.together is None else quietly(primitive.together, values)
+            if made is None:
+                made = [
+                    w and contribution(primitive, record, i, values) for i, w in enumerate(wanted)
+                ]
+            shares = [share if want else None for share, want in zip(made, wanted, strict=True)]
         if not self.retain:
             self._release(index, record)
         if "posthooks" in notes:

@@ -23,8 +23,8 @@ __all__ = ["COLUMNS", "ROWS", "fused", "partial_sums"]
 #: So many rows are added up before their sum becomes a double: floats lose digits in longer sums.
 ROWS = 64
 
-#: So many columns of a matrix are a part of the work: whole lines of the cache.
-COLUMNS = 32
+#: So many columns of a matrix are a part of the work: their sums stay in the cache.
+COLUMNS = 1024
 
 
 class _Library:

@@ -10,7 +10,8 @@ the flat elements, and numbers. Annotations tell them apart:
                 to[j] = row[j] * factor
 
 `Array` has the dtype that it is compiled for, `Indices` are int64, `Bools` bools, `Real` is a
-number of the arrays' dtype; `Tools` is what `kernels.blas.product` wants, and isn't given in calls.
+number of the arrays' dtype; of a `Strided` array, which has that dtype but may have gaps, it sees
+the address; `Tools` is what `kernels.tools.product` wants, and isn't given in calls.
 In it ``np`` may be `vectormath`, and `added` adds in any order, so that LLVM can vectorise a sum.
 
 Called as ``scaled(count, x, out, n, factor)`` it does all of its ``count`` parts: on several
@@ -36,7 +37,7 @@ from numba.extending import register_jitable
 from tapegrad import threads
 from tapegrad.kernels import vectormath
 from tapegrad.kernels.cache import KernelCache, fingerprint
-from tapegrad.kernels.fused import lanes, rows, small_products, squares, tiles, vectors
+from tapegrad.kernels.fused import lanes, matrix_products, rows, squares, tiles, vectors
 from tapegrad.kernels.native import (
     DATA,
     DIMENSIONS,
@@ -55,6 +56,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "convolution": ("windowed", "window_products", "channel_sums"),
     "draws": ("uniforms", "normals", "normal_pairs", "integers", "shuffled", "scaled"),
     "losses": ("bce_logits", "bce_logits_x", "bce_x", "huber", "huber_x"),
+    "matrix_products": ("matrix_product",),
     "masks": ("masked_fill", "masked_softmax"),
     "normalization": (
         "standard", "standard_x", "standard_y", "layer", "layer_x", "layer_y", "columns",
@@ -62,7 +64,6 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     ),
     "pooling": ("square_pool", "square_pool_x", "averages", "averages_x"),
     "recurrent": ("lstm", "lstm_adjoint", "gru", "gru_adjoint"),
-    "small_products": ("few_rows",),
     "scattering": ("add_rows",),
     "softmax": ("softmax", "softmax_x", "log_softmax", "log_softmax_x", "known_classes", "nll"),
     "sums": ("column_sums", "column_products"),
@@ -70,9 +71,9 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
 #: What the functions are made of.
-TOOLS = (lanes, rows, small_products, squares, tiles, vectors)
+TOOLS = (lanes, rows, matrix_products, squares, tiles, vectors)
 
-_KINDS = dict.fromkeys(("Int", "Array", "Indices", "Bools", "Tools"), types.int64)
+_KINDS = dict.fromkeys(("Int", "Array", "Strided", "Indices", "Bools", "Tools"), types.int64)
 _KINDS["Real"] = types.float64
 _C_KINDS: dict[Any, Any] = {types.int64: ctypes.c_int64, types.float64: ctypes.c_double}
 
@@ -94,6 +95,7 @@ def _source(name: str, kinds: list[str]) -> str:
         "Tools": "{0}",
         "Real": "real({0})",
         "Array": "elements({0}, real(0))",
+        "Strided": "load64({0} + DATA)",
         "Indices": "elements({0}, index(0))",
         "Bools": "elements({0}, boolean(0))",
     }
@@ -119,12 +121,12 @@ def call(count, {names}, *, work=0, owners=()):
 """
 
 
-def _call_of(kinds: list[str], run: Any) -> Any:
+def _call_of(kinds: list[str], dtype: np.dtype[Any], run: Any) -> Any:
     """The function that runs compiled code on operands of these kinds."""
     names = [f"a{i}" for i in range(len(kinds))]
     pairs = list(zip(names, kinds, strict=True))
-    known = {name: str(_tools().ctypes.data) for name, kind in pairs if kind == "Tools"}
-    arrays = [name for name, kind in pairs if kind in ("Array", "Indices", "Bools")]
+    known = {name: str(_tools(dtype).ctypes.data) for name, kind in pairs if kind == "Tools"}
+    arrays = [name for name, kind in pairs if kind in ("Array", "Strided", "Indices", "Bools")]
     space = {"functools": functools, "run": run, "threads": threads, "_over_part": _over_part}
     source = _CALL.format(
         names=", ".join(name for name in names if name not in known),
@@ -138,10 +140,10 @@ def _call_of(kinds: list[str], run: Any) -> Any:
     return space["call"]
 
 
-@functools.cache
-def _tools() -> np.ndarray:
-    from tapegrad.kernels.blas import tools  # it is made of functions of this folder
+def _tools(dtype: np.dtype[Any]) -> np.ndarray:
+    from tapegrad.kernels.tools import find_products, tools  # made of functions of this folder
 
+    find_products(dtype)
     return tools()
 
 
@@ -157,7 +159,9 @@ def find(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
     source = _source(compiled_name, kinds)
     space = {
         "__name__": __name__,
+        "DATA": DATA,
         "elements": elements,
+        "load64": load64,
         "function": register_jitable(function),
         "boolean": numba.boolean,
         "index": numba.int64,
@@ -169,6 +173,6 @@ def find(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
     compiled = compile_native(space[compiled_name], signature, cache, fastmath=False)
     # CFUNCTYPE: the GIL is let go of meanwhile.
     run = ctypes.CFUNCTYPE(None, *[_C_KINDS[_KINDS[kind]] for kind in kinds])(compiled.address)
-    call = _call_of(kinds[2:], run)
+    call = _call_of(kinds[2:], dtype, run)
     call.compiled = compiled
     return call

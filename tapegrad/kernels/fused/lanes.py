@@ -18,6 +18,7 @@ __all__ = [
     "Indices",
     "Int",
     "Real",
+    "Strided",
     "Tools",
     "added",
     "larger",
@@ -34,6 +35,7 @@ Bools: TypeAlias = Any
 Indices: TypeAlias = Any
 Int: TypeAlias = Any
 Real: TypeAlias = Any
+Strided: TypeAlias = Any
 Tools: TypeAlias = Any
 
 

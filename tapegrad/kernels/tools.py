@@ -17,7 +17,7 @@ from tapegrad.kernels.fused.matrix_products import tile_products
 from tapegrad.kernels.native import call, compile_native, pointer_to, size_of, ufunc_loop
 
 __all__ = ["ADD", "ARRAY_KIND", "BOOL", "INT64", "KINDS", "TOOL_FIELDS"]
-__all__ += ["find_products", "is_large", "product", "products", "tools"]
+__all__ += ["find_products", "is_large", "product", "products", "tile", "tools"]
 
 #: Where they stand: the products of two dtypes; NumPy's inner loops of ``add`` with their data; the
 #: ids of a few types, of two dtypes and of ndarray.
@@ -79,19 +79,29 @@ def product(
 
 
 @register_jitable
+def tile(
+    zero: Any, tools: Any, sizes: Any, x: Any, x_strides: Any, y: Any, y_strides: Any, there: Any,
+    there_row: Any, out: Any, out_row: Any,
+) -> None:  # fmt: skip
+    """As `tile_products`, whose compiled code it calls."""
+    at = PRODUCTS + size_of(zero) // 8
+    call(
+        carray(pointer_to(tools, types.int64(1)), TOOL_FIELDS)[at],
+        (*sizes, x, *x_strides, y, *y_strides, there, there_row, out, out_row),
+    )
+
+
+@register_jitable
 def products(
     zero: Any, tools: Any, to: Any, add: Any, sizes: Any, x: Any, x_strides: Any, y: Any,
     y_strides: Any,
 ) -> None:  # fmt: skip
     """Those of ``sizes[0]`` pairs, one after the other; the first strides are from pair to pair."""
-    size = types.int64(size_of(zero))
-    function = carray(pointer_to(tools, types.int64(1)), TOOL_FIELDS)[PRODUCTS + size // 8]
     count, rows, inner, columns = sizes
-    row = columns * size
+    row = columns * types.int64(size_of(zero))
     for i in range(count):
         out = to + i * rows * row
-        call(
-            function,
-            (rows, inner, columns, x + i * x_strides[0], x_strides[1], x_strides[2],
-             y + i * y_strides[0], y_strides[1], y_strides[2], out if add else 0, row, out, row),
+        tile(
+            zero, tools, (rows, inner, columns), x + i * x_strides[0], x_strides[1:],
+            y + i * y_strides[0], y_strides[1:], out if add else types.int64(0), row, out, row,
         )  # fmt: skip

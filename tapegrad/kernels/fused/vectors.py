@@ -133,6 +133,6 @@ class Vectors:
         return self.builder.call(function, [start, vector], fastmath=("reassoc", "nsz"))
 
     def largest(self, vector: Any) -> Any:
-        """The largest element; nan are passed over."""
+        """The largest element, where none is nan."""
         function = self._intrinsic("vector.reduce.fmax", ir.FunctionType(self.real, [self.kind]))
-        return self.builder.call(function, [vector])
+        return self.builder.call(function, [vector], fastmath=("nnan", "nsz"))

@@ -53,6 +53,9 @@ def assert_fused_is_rule(sample, dtype, scale, monkeypatch):
     without = gradients(sample, dtype, scale)
     for a, b in zip(with_it, without, strict=True):
         eps = np.finfo(dtype).eps
+        if "attention" in str(sample):
+            # Exponentials of scores of hundreds: each way is hundreds of eps from the truth.
+            eps *= max(1.0, scale)
         limit = 100 * eps * max(1.0, float(np.abs(b).max(initial=0.0)))
         np.testing.assert_allclose(a, b, rtol=100 * eps, atol=limit, strict=True)
 
@@ -79,14 +82,13 @@ def test_every_fused_function_has_a_sample(called):
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_shares_of_large_arrays(count, monkeypatch):
-    monkeypatch.setattr(threads, "LARGE_BYTES", 0)
+def test_shares_of_large_arrays(count):
     x = np.random.default_rng(0).uniform(-1, 1, (17, 9))
     before = tg.get_num_threads()
     tg.set_num_threads(count)
     try:
         out = np.empty_like(x)
-        fused("softmax", x)(17, x, out, 9)
+        fused("softmax", x)(17, x, out, 9, work=threads.LARGE_BYTES + 1)
     finally:
         tg.set_num_threads(before)
     expected = np.exp(x) / np.exp(x).sum(1, keepdims=True)

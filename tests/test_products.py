@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad import products, replay, threads
+from tapegrad import products, replay
+from tapegrad.fused import library
 from tapegrad.nn.functional import linear
 from tapegrad.products import matrix_product
 
@@ -117,7 +118,13 @@ def test_tiles(dtype, forms):
 @pytest.mark.parametrize("forms", FORMS, ids=str)
 @pytest.mark.parametrize("sizes", [(50, 300, 129), (301, 40, 17), (8, 500, 65)], ids=str)
 def test_products_that_threads_share(dtype, forms, sizes, monkeypatch):
-    monkeypatch.setattr(threads, "LARGE_BYTES", 0)
+    find = library.find
+
+    def shared(name, dtype):
+        kernel = find(name, dtype)
+        return lambda *operands, work: kernel(*operands, work=1 << 30)
+
+    monkeypatch.setattr(library, "find", shared)
     monkeypatch.setattr(products, "WORTH", 0)
     random = np.random.default_rng(0)
     m, k, n = sizes

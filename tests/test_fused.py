@@ -53,6 +53,9 @@ def assert_fused_is_rule(sample, dtype, scale, monkeypatch):
     without = gradients(sample, dtype, scale)
     for a, b in zip(with_it, without, strict=True):
         eps = np.finfo(dtype).eps
+        if "attention" in str(sample):
+            # Exponentials of scores of hundreds: each way is hundreds of eps from the truth.
+            eps *= max(1.0, scale)
         limit = 100 * eps * max(1.0, float(np.abs(b).max(initial=0.0)))
         np.testing.assert_allclose(a, b, rtol=100 * eps, atol=limit, strict=True)
 
@@ -73,19 +76,18 @@ def test_every_fused_function_has_a_sample(called):
         gradients(sample, np.float64, 1.0)
     # Those of optimizers, of larger matrices than samples have, of random numbers: see test_optim,
     # test_products and test_random.
-    apart = {*FAMILIES["updates"], *FAMILIES["small_products"], *FAMILIES["draws"]}
+    apart = {*FAMILIES["updates"], *FAMILIES["matrix_products"], *FAMILIES["draws"]}
     assert set(called) == set(FAMILY_OF) - apart
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_shares_of_large_arrays(count, monkeypatch):
-    monkeypatch.setattr(threads, "LARGE_BYTES", 0)
+def test_shares_of_large_arrays(count):
     x = np.random.default_rng(0).uniform(-1, 1, (17, 9))
     before = tg.get_num_threads()
     tg.set_num_threads(count)
     try:
         out = np.empty_like(x)
-        fused("softmax", x)(17, x, out, 9)
+        fused("softmax", x)(17, x, out, 9, work=threads.LARGE_BYTES + 1)
     finally:
         tg.set_num_threads(before)
     expected = np.exp(x) / np.exp(x).sum(1, keepdims=True)

@@ -535,7 +535,9 @@ def test_structural_kernel_is_the_rule(name, dtype, reduction):
     for a, b in zip(*results, strict=True):
         assert (a is None) == (b is None)
         if a is not None:
-            np.testing.assert_allclose(a, b, rtol=3e-6 if dtype == np.float32 else 1e-12)
+            # In parts of the largest: where a sum cancels, its order shows.
+            limit = (3e-6 if dtype == np.float32 else 1e-12) * abs(b).max(initial=0)
+            np.testing.assert_allclose(a, b, rtol=0, atol=limit)
 
 
 @native_only

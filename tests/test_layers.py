@@ -13,7 +13,7 @@ LAYERS = (
         *("axes", "dtypes", "size", "layouts", "modes", "storage", "random", "variates", "cuda"),
         *("fused", "threads", "buffers", "collector"),
     ),
-    ("printing", "primitive", "declaration", "spec"),
+    ("printing", "primitive", "declaration", "products", "spec"),
     ("broadcast", "tape", "stats", "wengert"),
     ("kernels", "replay"),
     (
@@ -46,6 +46,7 @@ RULES_IMPORT = (
         "tapegrad.dtypes",
         "tapegrad.fused",
         "tapegrad.primitive",
+        "tapegrad.products",
         "tapegrad.random",
         "tapegrad.rules",
         "tapegrad.size",

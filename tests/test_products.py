@@ -1,19 +1,25 @@
-"""Products of matrices of which one is small: ours beside BLAS's, for sizes at tiles' edges."""
+"""Products of matrices: ours beside BLAS's, for sizes at tiles' edges and all strides."""
 
 from __future__ import annotations
+
+import ctypes
+import itertools
 
 import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad import replay
+from tapegrad import products, replay
+from tapegrad.fused import library
 from tapegrad.nn.functional import linear
+from tapegrad.products import matrix_product
 
 pytestmark = pytest.mark.skipif(
     not replay.load_native(), reason="there is no machine code on this machine"
 )
 
 SIZES = [(1, 1, 1), (2, 3, 5), (6, 7, 64), (7, 16, 65), (16, 17, 33), (17, 16, 20), (20, 18, 31)]
+FORMS = list(itertools.product(["rows", "turned", "apart"], repeat=2))
 LIMITS = {"float32": 1e-4, "float64": 1e-12}
 
 
@@ -72,3 +78,67 @@ def test_long_sums_of_singles_keep_their_digits():
     bar = tg.full((n, 1), 0.1)
     linear(x, w).backward(bar)
     np.testing.assert_allclose(w.grad.numpy(), n * float(np.float32(0.1)) ** 2, rtol=1e-4)
+
+
+def strided(random, rows, columns, form, dtype):
+    """A matrix whose elements follow one another, or those of its transpose, or neither do."""
+    if form == "turned":
+        return random.uniform(-1, 1, (columns, rows)).astype(dtype).T
+    if form == "apart":
+        return random.uniform(-1, 1, (2 * rows, 3 * columns)).astype(dtype)[::2, ::-3]
+    return random.uniform(-1, 1, (rows, columns)).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("forms", FORMS, ids=str)
+def test_tiles(dtype, forms):
+    from tapegrad.kernels.tools import find_products, tools
+
+    find_products(np.dtype(dtype))
+    kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 13)
+    run = kind(int(tools()[0 if dtype == "float32" else 1]))
+    random = np.random.default_rng(0)
+    rows, inners, columns = (1, 2, 5, 16, 17, 23), (0, 1, 15, 33, 300), (1, 7, 16, 33, 64, 70, 130)
+    for m, k, n in itertools.product(rows, inners, columns):
+        x = strided(random, m, k, forms[0], dtype)
+        y = strided(random, k, n, forms[1], dtype)
+        row = random.uniform(-1, 1, n).astype(dtype)
+        around = np.full((m + 1, n + 3), 7, dtype)
+        out = around[:m, :n]
+        sides = (x.ctypes.data, *x.strides, y.ctypes.data, *y.strides)
+        run(m, k, n, *sides, row.ctypes.data, 0, out.ctypes.data, out.strides[0])
+        run(m, k, n, *sides, out.ctypes.data, out.strides[0], out.ctypes.data, out.strides[0])
+        expected = 2 * (x.astype(float) @ y.astype(float)) + row
+        np.testing.assert_allclose(out, expected, rtol=0, atol=LIMITS[dtype])
+        assert (around[:, n:] == 7).all()
+        assert (around[m:] == 7).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("forms", FORMS, ids=str)
+@pytest.mark.parametrize("sizes", [(50, 300, 129), (301, 40, 17), (8, 500, 65)], ids=str)
+def test_products_that_threads_share(dtype, forms, sizes, monkeypatch):
+    find = library.find
+
+    def shared(name, dtype):
+        kernel = find(name, dtype)
+        return lambda *operands, work: kernel(*operands, work=1 << 30)
+
+    monkeypatch.setattr(library, "find", shared)
+    monkeypatch.setattr(products, "WORTH", 0)
+    random = np.random.default_rng(0)
+    m, k, n = sizes
+    x = strided(random, m, k, forms[0], dtype)
+    y = strided(random, k, n, forms[1], dtype)
+    row = random.uniform(-1, 1, n).astype(dtype)
+    expected = x.astype(float) @ y.astype(float)
+    before = tg.get_num_threads()
+    tg.set_num_threads(3)
+    try:
+        for shift in (None, row):
+            out = matrix_product(x, y, shift)
+            shifted = expected if shift is None else expected + shift
+            assert out.dtype == dtype
+            np.testing.assert_allclose(out, shifted, rtol=0, atol=LIMITS[dtype])
+    finally:
+        tg.set_num_threads(before)

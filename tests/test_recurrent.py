@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad import replay
+from tapegrad import replay, threads
 from tapegrad.fused import library
 from tapegrad.rules.ondemand import recurrent
 
@@ -78,24 +78,22 @@ def test_some_of_the_rows_are_a_part_of_the_work(mode, monkeypatch):
     whole = results(mode, arrays, wanted)
     found = library.find
 
-    def in_parts(name, dtype):
+    parts = []
+
+    def in_parts(count, work):
+        for k in range(count):
+            parts.append(k)
+            work(k, k + 1)
+
+    def shared(name, dtype):
         kernel = found(name, dtype)
-        run = kernel.__globals__["run"]
+        return lambda *operands, work: kernel(*operands, work=1 << 30, owners=())
 
-        def call(count, *operands, work=0):
-            with monkeypatch.context() as patch:
-                patch.setitem(
-                    kernel.__globals__,
-                    "run",
-                    lambda begin, end, *rest: [run(k, k + 1, *rest) for k in range(begin, end)],
-                )
-                kernel(count, *operands, work=work)
-
-        return call
-
-    monkeypatch.setattr(library, "find", in_parts)
+    monkeypatch.setattr(threads, "share", in_parts)
+    monkeypatch.setattr(library, "find", shared)
     for a, b in zip(results(mode, arrays, wanted), whole, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+    assert parts == [*range(7)] * 2
 
 
 def layer_of(text, seed=0):

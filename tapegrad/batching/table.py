@@ -136,7 +136,8 @@ _FAMILIES: dict[Any, tuple[Any, ...]] = {
     indices.embedded: (embedding.embedding_forward,),
     indices.embedding_adjoint: (embedding.rows_forward,),
     products.matmul: (
-        linalg.matmul_forward, linalg.dot_forward, linalg.folded_forward, batches_.product_forward,
+        linalg.matmul_forward, linalg.dot_forward, linalg.mm_forward, linalg.folded_forward,
+        batches_.product_forward,
     ),
     products.vdot: (linalg.vdot_forward,),
     products.linear: (linalg.linear_forward,),

@@ -13,7 +13,6 @@ from numba import carray, types
 from numba.extending import register_jitable
 
 from tapegrad.kernels import vectormath
-from tapegrad.kernels.blas import INT64, TOOL_FIELDS
 from tapegrad.kernels.native import (
     C_CONTIGUOUS,
     DATA,
@@ -28,6 +27,7 @@ from tapegrad.kernels.native import (
     tuple_get,
     tuple_size,
 )
+from tapegrad.kernels.tools import INT64, TOOL_FIELDS
 
 __all__ = ["KERNELS"]
 

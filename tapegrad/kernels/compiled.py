@@ -12,10 +12,10 @@ from numba.core.errors import NumbaError
 
 from tapegrad.kernels import layout, loop
 from tapegrad.kernels.adjoint import ARITY, DTYPES, adjoint_kernel
-from tapegrad.kernels.blas import tools
 from tapegrad.kernels.native import probe
 from tapegrad.kernels.structural import kernel_of, structural_kernel
 from tapegrad.kernels.sweep import native_sweep
+from tapegrad.kernels.tools import tools
 from tapegrad.kernels.way import native_way
 from tapegrad.primitive import primitives
 from tapegrad.replay import native

@@ -12,7 +12,6 @@ from numba import carray, types
 from numba.extending import register_jitable
 
 from tapegrad.fused import ROWS
-from tapegrad.kernels.blas import KINDS, TOOL_FIELDS, product
 from tapegrad.kernels.fused.lanes import part, part_at, total_of
 from tapegrad.kernels.fused.normalization import (
     layer_rows,
@@ -30,7 +29,6 @@ from tapegrad.kernels.native import (
     DIMENSIONS,
     FLAGS,
     NDIM,
-    STRIDES,
     allocate,
     as_float,
     as_int,
@@ -43,44 +41,9 @@ from tapegrad.kernels.native import (
     tuple_get,
     tuple_size,
 )
+from tapegrad.kernels.tools import KINDS, TOOL_FIELDS
 
 __all__ = ["KERNELS"]
-
-
-def linear_x(
-    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
-) -> Any:
-    # x_bar (rows, inner) = out_bar (rows, columns) @ y (columns, inner)
-    done = 1
-    if x_bar != 0 and m > 0:
-        y = tuple_get(record, 8)
-        shape, strides = load64(y + DIMENSIONS), load64(y + STRIDES)
-        columns, inner = load64(shape), load64(shape + 8)
-        itemsize = types.int64(size_of(zero))
-        done = product(
-            zero, tools, x_bar, add, (m // inner, columns, inner),
-            out_bar, (columns * itemsize, itemsize),
-            load64(y + DATA), (load64(strides), load64(strides + 8)),
-        )  # fmt: skip
-    return done
-
-
-def linear_y(
-    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
-) -> Any:
-    # y_bar (columns, inner) = out_bar.T (columns, rows) @ x (rows, inner)
-    x = tuple_get(record, 7)
-    done = 1 if load32(x + FLAGS) & C_CONTIGUOUS != 0 else 0
-    if done == 1 and x_bar != 0 and m > 0:
-        inner = load64(load64(x + DIMENSIONS) + 8 * (load32(x + NDIM) - 1))
-        columns = m // inner
-        itemsize = types.int64(size_of(zero))
-        done = product(
-            zero, tools, x_bar, add, (columns, n // columns, inner),
-            out_bar, (itemsize, columns * itemsize),
-            load64(x + DATA), (inner * itemsize, itemsize),
-        )  # fmt: skip
-    return done
 
 
 @register_jitable
@@ -387,8 +350,6 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "layer_norms.layer_z": layer_z,
     "layer_norms.rms_x": adjoint_of_layer("rms_x", 2, False),
     "layer_norms.rms_y": adjoint_of_weight("rms_y", 2, False),
-    "linalg.linear_x": linear_x,
-    "linalg.linear_y": linear_y,
     "linalg.linear_z": linear_z,
     "normalization.group_x": group_x,
     "normalization.group_y": adjoint_of_channels("group_y", True),

@@ -234,7 +234,7 @@ def _loop(state_address: int) -> int:
                 if kernel == -1:
                     return PYTHON
                 if structural != 0 and (
-                    call_structural(kernel, (record, 0, 0, 0, 0, 0, state[TOOLS])) == 0
+                    call_structural(kernel, (record, 0, n, 0, 0, 0, state[TOOLS])) == 0
                 ):
                     return PYTHON
                 # What the input was when it was used: it may have been given other data since.

@@ -14,15 +14,12 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from tapegrad.kernels import apply, forward, ternary
+from tapegrad.kernels.calling import FLAGS, Definition, new_function
 from tapegrad.kernels.innerloop import inner_loop
 from tapegrad.kernels.native import ufunc_loop
 from tapegrad.primitive import Primitive
 
 __all__ = ["NativeOperators"]
-
-#: METH_FASTCALL | METH_KEYWORDS: ``function(self, args, count, names)``.
-FLAGS = 0x80 | 0x02
-
 
 #: The fields that hold the addresses of an operator's loops.
 LOOPS = {2: (forward.LOOP_32, forward.LOOP_64), 3: (ternary.LOOP_32, ternary.LOOP_64)}
@@ -30,24 +27,9 @@ LOOPS[1] = LOOPS[2]
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-class _Definition(ctypes.Structure):
-    """CPython's PyMethodDef."""
-
-    _fields_ = (
-        ("name", ctypes.c_char_p),
-        ("function", ctypes.c_void_p),
-        ("flags", ctypes.c_int),
-        ("doc", ctypes.c_char_p),
-    )
-
-
 _new_method = ctypes.pythonapi.PyDescr_NewMethod
 _new_method.restype = ctypes.py_object
 _new_method.argtypes = [ctypes.py_object, ctypes.c_void_p]
-_new_function = ctypes.pythonapi.PyCMethod_New
-_new_function.restype = ctypes.py_object
-_new_function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
-
 _TRAMPOLINE = """\
 define i64 @function_{i}(i64 %self, i64 %args, i64 %count, i64 %names) {{
   %target = inttoptr i64 {target} to i64 (i64, i64, i64, i64, i64)*
@@ -178,7 +160,7 @@ class NativeOperators:
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly("\n".join(text)), machine)
         self._engine.finalize_object()
         definition = self._define("function_apply", "apply", "apply(primitive, inputs, params)", "")
-        return _new_function(definition, None, "tapegrad", None)
+        return new_function(definition, None)
 
     def method(self, operator: int, name: str, doc: str) -> Any:
         """The operator as a method, for the type's dictionary."""
@@ -190,11 +172,11 @@ class NativeOperators:
         """The operator as a function."""
         others = ("", ", other", ", second, third")[self._arities[operator] - 1]
         definition = self._define(f"function_{operator}", name, f"{name}(input{others})", doc)
-        return _new_function(definition, None, "tapegrad", None)
+        return new_function(definition, None)
 
     def _define(self, symbol: str, name: str, signature: str, doc: str) -> int:
         address = self._engine.get_function_address(symbol)
         text = f"{signature}\n--\n\n{doc}".encode()
-        definition = _Definition(name.encode(), address, FLAGS, text)
+        definition = Definition(name.encode(), address, FLAGS, text)
         self._kept.append(definition)
         return ctypes.addressof(definition)

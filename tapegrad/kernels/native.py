@@ -68,6 +68,7 @@ weakly_held = types.ExternalFunction("PyWeakref_GetObject", I64(I64))
 slice_unpack = types.ExternalFunction("PySlice_Unpack", types.int32(I64, I64, I64, I64))
 slice_adjust = types.ExternalFunction("PySlice_AdjustIndices", I64(I64, I64, I64, I64))
 error_matches = types.ExternalFunction("PyErr_ExceptionMatches", types.int32(I64))
+error_occurred = types.ExternalFunction("PyErr_Occurred", I64())
 clear_error = types.ExternalFunction("PyErr_Clear", types.void())
 next_of = types.ExternalFunction("PyIter_Next", I64(I64))
 new_object = types.ExternalFunction("PyType_GenericAlloc", I64(I64, I64))
@@ -179,6 +180,26 @@ def own_int(typingctx: Any, value: Any) -> Any:
 
 
 @intrinsic
+def bits_of(typingctx: Any, x: Any) -> Any:
+    """The bits of a float64, as an integer."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.bitcast(values[0], _I64)
+
+    return I64(types.float64), generate
+
+
+@intrinsic
+def float_of(typingctx: Any, bits: Any) -> Any:
+    """The float64 of these bits."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.bitcast(values[0], ir.DoubleType())
+
+    return types.float64(I64), generate
+
+
+@intrinsic
 def store64(typingctx: Any, address: Any, value: Any) -> Any:
     """Put a 64-bit integer at an address."""
 
@@ -231,7 +252,7 @@ def call_with_self(
 
 
 #: How many values `vector` has room for.
-VECTOR = 16
+VECTOR = 32
 
 
 @intrinsic

@@ -12,7 +12,6 @@ from numba import carray, types
 from numba.extending import register_jitable
 
 from tapegrad.kernels.along import is_dense
-from tapegrad.kernels.blas import ARRAY_KIND, BOOL, INT64, TOOL_FIELDS
 from tapegrad.kernels.native import (
     DATA,
     DESCR,
@@ -31,6 +30,7 @@ from tapegrad.kernels.native import (
     tuple_size,
 )
 from tapegrad.kernels.spreading import has_shape
+from tapegrad.kernels.tools import ARRAY_KIND, BOOL, INT64, TOOL_FIELDS
 
 __all__ = ["KERNELS"]
 

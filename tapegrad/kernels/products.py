@@ -1,4 +1,4 @@
-"""Adjoint kernels of products of batches of matrices: BLAS, with transposes and without copies.
+"""Adjoint kernels of products of matrices, vectors and batches, without copies of transposes.
 
 The arguments are those of every structural kernel: see `kernels.structural`.
 """
@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from numba import types
+from numba import carray, types
 from numba.extending import register_jitable
 
-from tapegrad.kernels.blas import product, products, put, room_for
 from tapegrad.kernels.native import (
     C_CONTIGUOUS,
     DATA,
@@ -22,17 +21,19 @@ from tapegrad.kernels.native import (
     as_int,
     load32,
     load64,
+    pointer_to,
     size_of,
     tuple_get,
     tuple_size,
 )
+from tapegrad.kernels.tools import is_large, product, products
 
 __all__ = ["KERNELS"]
 
 
 @register_jitable
 def in_equal_batches(record: Any) -> Any:
-    """1 if both inputs are as many matrices, none of them broadcast or empty; else 0."""
+    """Whether both inputs are as many matrices, none of them broadcast or empty."""
     params = tuple_get(record, 3)
     x, y = tuple_get(params, 0), tuple_get(params, 1)
     ndim = tuple_size(x)
@@ -40,14 +41,14 @@ def in_equal_batches(record: Any) -> Any:
     for i in range(ndim if equal else 0):
         a, b = as_int(tuple_get(x, i)), as_int(tuple_get(y, i))
         equal = equal and a > 0 and b > 0 and (a == b or i >= ndim - 2)
-    return 1 if equal else 0
+    return equal
 
 
 @register_jitable
 def by_the_other(
     zero: Any, tools: Any, array: Any, is_first: Any, out_bar: Any, n: Any, x_bar: Any, m: Any,
     add: Any,
-) -> Any:  # fmt: skip
+) -> None:  # fmt: skip
     """x_bar = the array's transposes times out_bar if ``is_first``, else out_bar times these."""
     itemsize = types.int64(size_of(zero))
     last = load32(array + NDIM) - 1
@@ -62,8 +63,7 @@ def by_the_other(
     size = n // (calls * count)  # of a matrix of out_bar
     width = size // rows if is_first else columns
     bars = (size * itemsize, width * itemsize, itemsize)
-    out = room_for(zero, x_bar, add, m)
-    for call in range(calls if out != 0 else 0):
+    for call in range(calls):
         at = load64(array + DATA)
         rest = call
         for i in range(last - 3, -1, -1):
@@ -71,100 +71,191 @@ def by_the_other(
             at += rest % k * load64(strides + 8 * i)
             rest //= k
         bar = out_bar + call * count * size * itemsize
-        to = out + call * (m // calls) * itemsize
+        to = x_bar + call * (m // calls) * itemsize
         if is_first:
             sizes = (count, columns, rows, width)
-            products(zero, tools, to, sizes, at, (step, *turned), bar, bars)
+            products(zero, tools, to, add, sizes, at, (step, *turned), bar, bars)
         else:
             sizes = (count, size // columns, columns, rows)
-            products(zero, tools, to, sizes, bar, bars, at, (step, *turned))
-    if out != 0:
-        put(zero, x_bar, out, m)
-    return 1 if out != 0 else 0
+            products(zero, tools, to, add, sizes, bar, bars, at, (step, *turned))
 
 
 def matmul_x(
     zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
 ) -> Any:
-    done = in_equal_batches(record)
-    if done == 1 and x_bar != 0:
-        y = tuple_get(record, 7)
-        done = by_the_other(zero, tools, y, False, out_bar, n, x_bar, m, add)
-    return done
+    y = tuple_get(record, 7)
+    possible = in_equal_batches(record)
+    if possible and x_bar != 0:
+        by_the_other(zero, tools, y, False, out_bar, n, x_bar, m, add)
+    return 1 if possible else 0
 
 
 def matmul_y(
     zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
 ) -> Any:
-    done = in_equal_batches(record)
-    if done == 1 and x_bar != 0:
-        x = tuple_get(record, 6)
-        done = by_the_other(zero, tools, x, True, out_bar, n, x_bar, m, add)
+    x = tuple_get(record, 6)
+    possible = in_equal_batches(record)
+    if possible and x_bar != 0:
+        by_the_other(zero, tools, x, True, out_bar, n, x_bar, m, add)
+    return 1 if possible else 0
+
+
+def times_transposed(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
+    """x_bar (rows, inner) = out_bar (rows, columns) times the transpose of the matrix y."""
+    y = tuple_get(record, 7)
+    possible = load32(y + NDIM) == 2
+    if possible:
+        shape, strides = load64(y + DIMENSIONS), load64(y + STRIDES)
+        inner, columns = load64(shape), load64(shape + 8)
+        possible = not is_large(n, inner)
+        if possible and x_bar != 0 and m > 0:
+            itemsize = types.int64(size_of(zero))
+            product(
+                zero, tools, x_bar, add, (m // inner, columns, inner),
+                out_bar, (columns * itemsize, itemsize),
+                load64(y + DATA), (load64(strides + 8), load64(strides)),
+            )  # fmt: skip
+    return 1 if possible else 0
+
+
+def transposed_times(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
+    """y_bar (inner, columns) = the transpose of the rows of x times out_bar (rows, columns)."""
+    x = tuple_get(record, 6)
+    ndim = load32(x + NDIM)
+    inner = load64(load64(x + DIMENSIONS) + 8 * (ndim - 1))
+    itemsize = types.int64(size_of(zero))
+    row, step = inner * itemsize, itemsize
+    possible = load32(x + FLAGS) & C_CONTIGUOUS != 0
+    if ndim == 2:
+        row, step, possible = load64(load64(x + STRIDES)), load64(load64(x + STRIDES) + 8), True
+    possible = possible and tuple_size(tuple_get(tuple_get(record, 3), 1)) == 2
+    possible = possible and not is_large(n, inner)
+    if possible and x_bar != 0 and m > 0:
+        columns = m // inner
+        product(
+            zero, tools, x_bar, add, (inner, n // columns, columns), load64(x + DATA), (step, row),
+            out_bar, (columns * itemsize, itemsize),
+        )  # fmt: skip
+    return 1 if possible else 0
+
+
+def linear_x(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
+    # x_bar (rows, inner) = out_bar (rows, columns) @ y (columns, inner)
+    y = tuple_get(record, 8)
+    shape, strides = load64(y + DIMENSIONS), load64(y + STRIDES)
+    columns, inner = load64(shape), load64(shape + 8)
+    done = 0 if is_large(n, inner) else 1
+    if done == 1 and x_bar != 0 and m > 0:
+        itemsize = types.int64(size_of(zero))
+        product(
+            zero, tools, x_bar, add, (m // inner, columns, inner),
+            out_bar, (columns * itemsize, itemsize),
+            load64(y + DATA), (load64(strides), load64(strides + 8)),
+        )  # fmt: skip
     return done
+
+
+def linear_y(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
+    # y_bar (columns, inner) = out_bar.T (columns, rows) @ x (rows, inner)
+    x = tuple_get(record, 7)
+    inner = load64(load64(x + DIMENSIONS) + 8 * (load32(x + NDIM) - 1))
+    possible = load32(x + FLAGS) & C_CONTIGUOUS != 0 and not is_large(n, inner)
+    if possible and x_bar != 0 and m > 0:
+        columns = m // inner
+        itemsize = types.int64(size_of(zero))
+        product(
+            zero, tools, x_bar, add, (columns, n // columns, inner),
+            out_bar, (itemsize, columns * itemsize),
+            load64(x + DATA), (inner * itemsize, itemsize),
+        )  # fmt: skip
+    return 1 if possible else 0
+
+
+def vector_matrix_y(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
+    x_array = tuple_get(record, 6)
+    possible = load32(x_array + FLAGS) & C_CONTIGUOUS != 0
+    if possible and x_bar != 0 and n > 0:
+        bar = carray(pointer_to(out_bar, zero), n)
+        x = carray(pointer_to(load64(x_array + DATA), zero), m // n)
+        y = carray(pointer_to(x_bar, zero), m)
+        for i in range(m // n):
+            for j in range(n):
+                share = x[i] * bar[j]
+                y[i * n + j] = y[i * n + j] + share if add else share
+    return 1 if possible else 0
+
+
+def mv_x(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
+    y_array = tuple_get(record, 7)
+    possible = load32(y_array + FLAGS) & C_CONTIGUOUS != 0
+    if possible and x_bar != 0 and n > 0:
+        bar = carray(pointer_to(out_bar, zero), n)
+        y = carray(pointer_to(load64(y_array + DATA), zero), m // n)
+        x = carray(pointer_to(x_bar, zero), m)
+        for i in range(n):
+            for j in range(m // n):
+                share = bar[i] * y[j]
+                x[i * (m // n) + j] = x[i * (m // n) + j] + share if add else share
+    return 1 if possible else 0
 
 
 @register_jitable
-def rows_times_transposed(
-    zero: Any, tools: Any, out_bar: Any, y: Any, x_bar: Any, m: Any, add: Any
-) -> Any:
-    """x_bar (rows, inner) = out_bar (rows, columns) times the transpose of the matrix y."""
-    shape, strides = load64(y + DIMENSIONS), load64(y + STRIDES)
-    inner, columns = load64(shape), load64(shape + 8)
+def bar_times_matrix(
+    zero: Any, matrix: Any, transposed: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any,
+    tools: Any,
+) -> None:  # fmt: skip
+    """x_bar (m) = out_bar (n) times the matrix (n, m), or the transpose of one (m, n)."""
+    strides = load64(matrix + STRIDES)
+    row, step = load64(strides), load64(strides + 8)
+    if transposed:
+        row, step = step, row
     itemsize = types.int64(size_of(zero))
-    done = 1
-    if m > 0:
-        done = product(
-            zero, tools, x_bar, add, (m // inner, columns, inner),
-            out_bar, (columns * itemsize, itemsize),
-            load64(y + DATA), (load64(strides + 8), load64(strides)),
-        )  # fmt: skip
-    return done
+    product(
+        zero, tools, x_bar, add, (types.int64(1), n, m),
+        out_bar, (n * itemsize, itemsize), load64(matrix + DATA), (row, step),
+    )  # fmt: skip
 
 
-def mm_x(
+def vector_matrix_x(
     zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
 ) -> Any:
-    y = tuple_get(record, 7)
-    done = 1
     if x_bar != 0:
-        done = rows_times_transposed(zero, tools, out_bar, y, x_bar, m, add)
-    return done
+        bar_times_matrix(zero, tuple_get(record, 7), True, out_bar, n, x_bar, m, add, tools)
+    return 1
 
 
-def folded_x(
+def mv_y(
     zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
 ) -> Any:
-    y = tuple_get(record, 7)
-    done = 1 if load32(y + NDIM) == 2 else 0
-    if done == 1 and x_bar != 0:
-        done = rows_times_transposed(zero, tools, out_bar, y, x_bar, m, add)
-    return done
-
-
-def folded_y(
-    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
-) -> Any:
-    # y_bar (inner, columns) = x.T (inner, rows) @ out_bar (rows, columns)
-    x = tuple_get(record, 6)
-    possible = load32(x + FLAGS) & C_CONTIGUOUS != 0
-    done = 1 if possible and tuple_size(tuple_get(tuple_get(record, 3), 1)) == 2 else 0
-    if done == 1 and x_bar != 0 and m > 0:
-        inner = load64(load64(x + DIMENSIONS) + 8 * (load32(x + NDIM) - 1))
-        columns = m // inner
-        itemsize = types.int64(size_of(zero))
-        done = product(
-            zero, tools, x_bar, add, (inner, n // columns, columns),
-            load64(x + DATA), (itemsize, inner * itemsize),
-            out_bar, (columns * itemsize, itemsize),
-        )  # fmt: skip
-    return done
+    if x_bar != 0:
+        bar_times_matrix(zero, tuple_get(record, 6), False, out_bar, n, x_bar, m, add, tools)
+    return 1
 
 
 #: By the rules' modules and names.
 KERNELS: dict[str, Callable[..., Any]] = {
-    "linalg.folded_x": folded_x,
-    "linalg.folded_y": folded_y,
+    "linalg.folded_x": times_transposed,
+    "linalg.folded_y": transposed_times,
+    "linalg.linear_x": linear_x,
+    "linalg.linear_y": linear_y,
     "linalg.matmul_x": matmul_x,
     "linalg.matmul_y": matmul_y,
-    "linalg.mm_x": mm_x,
+    "linalg.mm_x": times_transposed,
+    "linalg.mm_y": transposed_times,
+    "linalg.mv_x": mv_x,
+    "linalg.mv_y": mv_y,
+    "linalg.vector_matrix_x": vector_matrix_x,
+    "linalg.vector_matrix_y": vector_matrix_y,
 }

@@ -12,7 +12,6 @@ from typing import Any
 from numba import carray, types
 from numba.extending import register_jitable
 
-from tapegrad.kernels.blas import ADD, TOOL_FIELDS
 from tapegrad.kernels.native import (
     ALIGNED,
     C_CONTIGUOUS,
@@ -29,6 +28,7 @@ from tapegrad.kernels.native import (
     tuple_get,
     tuple_size,
 )
+from tapegrad.kernels.tools import ADD, TOOL_FIELDS
 
 __all__ = ["COLUMN", "FULL", "ONE", "OTHER", "ROW", "form_of", "has_shape"]
 __all__ += ["split_rows", "steps_of", "sum_into"]

@@ -11,7 +11,6 @@ from typing import Any
 from numba import carray, types
 from numba.cpython.unsafe.tuple import tuple_setitem as tuple_set_item
 
-from tapegrad.kernels.blas import KINDS, TOOL_FIELDS
 from tapegrad.kernels.fused.lanes import part_at
 from tapegrad.kernels.native import (
     TYPE,
@@ -24,6 +23,7 @@ from tapegrad.kernels.native import (
     tuple_size,
     vector,
 )
+from tapegrad.kernels.tools import KINDS, TOOL_FIELDS
 
 __all__ = ["KERNELS"]
 

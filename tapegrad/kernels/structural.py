@@ -2,9 +2,9 @@
 
 A kernel has the name of the rule that it stands beside. It gets the record, the adjoint of the
 result and its number of elements n, the buffer of the input's adjoint and its number of elements
-m, and the addresses of NumPy's inner loops (`TOOLS`), and stores or adds the input's share. Called
-without a buffer (0) it says whether it can; with one it gives 0 only if there is no memory. A test
-holds each to its rule.
+m, and the address of `tools`, and stores or adds the input's share. Called without a buffer (0, as
+all but the record and n are then) it says whether it can; with one it gives 0 only if there is no
+memory. A test holds each to its rule.
 """
 
 from __future__ import annotations
@@ -20,24 +20,20 @@ from numba.extending import register_jitable
 
 from tapegrad.kernels import along, layers, picking, products, reducing, strided, vectormath
 from tapegrad.kernels.adjoint import DTYPES
-from tapegrad.kernels.blas import product
 from tapegrad.kernels.cache import KernelCache, fingerprint
-from tapegrad.kernels.fused import small_products
 from tapegrad.kernels.native import (
     C_CONTIGUOUS,
     DATA,
-    DIMENSIONS,
     FLAGS,
-    STRIDES,
     as_int,
     compile_native,
     like,
     load32,
     load64,
     pointer_to,
-    size_of,
     tuple_get,
 )
+from tapegrad.kernels.tools import find_products
 from tapegrad.primitive import Primitive
 
 __all__ = ["KERNELS", "STRUCTURAL", "kernel_of", "structural_kernel"]
@@ -83,38 +79,6 @@ def reshape_x(
     return 1
 
 
-def vector_matrix_y(
-    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
-) -> Any:
-    x_array = tuple_get(record, 6)
-    possible = load32(x_array + FLAGS) & C_CONTIGUOUS != 0
-    if possible and x_bar != 0 and n > 0:
-        bar = carray(pointer_to(out_bar, zero), n)
-        x = carray(pointer_to(load64(x_array + DATA), zero), m // n)
-        y = carray(pointer_to(x_bar, zero), m)
-        for i in range(m // n):
-            for j in range(n):
-                share = x[i] * bar[j]
-                y[i * n + j] = y[i * n + j] + share if add else share
-    return 1 if possible else 0
-
-
-def mv_x(
-    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
-) -> Any:
-    y_array = tuple_get(record, 7)
-    possible = load32(y_array + FLAGS) & C_CONTIGUOUS != 0
-    if possible and x_bar != 0 and n > 0:
-        bar = carray(pointer_to(out_bar, zero), n)
-        y = carray(pointer_to(load64(y_array + DATA), zero), m // n)
-        x = carray(pointer_to(x_bar, zero), m)
-        for i in range(n):
-            for j in range(m // n):
-                share = bar[i] * y[j]
-                x[i * (m // n) + j] = x[i * (m // n) + j] + share if add else share
-    return 1 if possible else 0
-
-
 def bce_logits_x(
     zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
 ) -> Any:
@@ -137,66 +101,6 @@ def bce_logits_x(
     return 1 if possible else 0
 
 
-@register_jitable
-def matrix_times_bar(
-    zero: Any, matrix: Any, transposed: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any,
-    tools: Any,
-) -> Any:  # fmt: skip
-    """x_bar (m) = the matrix (m, n), or the transpose of one (n, m), times out_bar (n)."""
-    strides = load64(matrix + STRIDES)
-    along, across = load64(strides), load64(strides + 8)
-    if transposed:
-        along, across = across, along
-    itemsize = types.int64(size_of(zero))
-    done = 1
-    if m > 0:
-        done = product(
-            zero, tools, x_bar, add, (m, n, types.int64(1)),
-            load64(matrix + DATA), (along, across), out_bar, (itemsize, itemsize),
-        )  # fmt: skip
-    return done
-
-
-def vector_matrix_x(
-    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
-) -> Any:
-    done = 1
-    if x_bar != 0:
-        matrix = tuple_get(record, 7)
-        done = matrix_times_bar(zero, matrix, False, out_bar, n, x_bar, m, add, tools)
-    return done
-
-
-def mv_y(
-    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
-) -> Any:
-    done = 1
-    if x_bar != 0:
-        matrix = tuple_get(record, 6)
-        done = matrix_times_bar(zero, matrix, True, out_bar, n, x_bar, m, add, tools)
-    return done
-
-
-def mm_y(
-    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
-) -> Any:
-    # y_bar (inner, columns) = x.T @ out_bar (rows, columns)
-    done = 1
-    if x_bar != 0:
-        x = tuple_get(record, 6)
-        shape, strides = load64(x + DIMENSIONS), load64(x + STRIDES)
-        rows, inner = load64(shape), load64(shape + 8)
-        itemsize = types.int64(size_of(zero))
-        if m > 0:
-            columns = m // inner
-            done = product(
-                zero, tools, x_bar, add, (inner, rows, columns),
-                load64(x + DATA), (load64(strides + 8), load64(strides)),
-                out_bar, (columns * itemsize, itemsize),
-            )  # fmt: skip
-    return done
-
-
 #: The kernels of rules, by the rules' modules and names.
 KERNELS: dict[str, Any] = {
     **along.KERNELS,
@@ -205,12 +109,7 @@ KERNELS: dict[str, Any] = {
     "reductions.sum_all_x": sum_all_x,
     "reductions.mean_all_x": mean_all_x,
     "shape.reshape_x": reshape_x,
-    "linalg.vector_matrix_x": vector_matrix_x,
-    "linalg.vector_matrix_y": vector_matrix_y,
-    "linalg.mv_x": mv_x,
-    "linalg.mv_y": mv_y,
     "losses.bce_logits_x": bce_logits_x,
-    "linalg.mm_y": mm_y,
     **layers.KERNELS,
     **products.KERNELS,
     **strided.KERNELS,
@@ -237,7 +136,9 @@ def structural_kernel(primitive: Primitive, index: int, dtype: np.dtype[Any]) ->
     kernel = kernel_of(primitive, index)
     if kernel is None or dtype not in DTYPES:
         return None
-    own = fingerprint(kernel) + vectormath.stamp() + small_products.stamp()
+    if kernel.__module__ == products.__name__:
+        find_products(dtype)
+    own = fingerprint(kernel) + vectormath.stamp()
     stamp = hashlib.sha256(own).digest()
     name = f"{kernel.__name__}_{dtype.name}_{stamp.hex()[:16]}"  # see `adjoint_kernel`
     source = _SOURCE.format(name=name)

@@ -13,8 +13,8 @@ import numpy as np
 from tapegrad.broadcast import sum_to_shape
 from tapegrad.declaration import public
 from tapegrad.dtypes import from_numpy
-from tapegrad.fused import fused
 from tapegrad.primitive import Primitive, structural
+from tapegrad.products import matrix_product
 from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.arithmetic import add_, mul
 
@@ -65,16 +65,20 @@ def matmul_forward(x, y):
 
 
 def dot_forward(x, y):
-    # For vectors and matrices np.matmul takes twice as long, and three times for integers.
+    # Of vectors np.matmul takes twice as long, and three times for integers.
     return x.dot(y)
 
 
+def mm_forward(x, y):
+    return matrix_product(x, y)
+
+
 def mm_x(out_bar, y):
-    return np.matmul(out_bar, conjugate_transpose(y))
+    return matrix_product(out_bar, conjugate_transpose(y))
 
 
 def mm_y(out_bar, x):
-    return np.matmul(conjugate_transpose(x), out_bar)
+    return matrix_product(conjugate_transpose(x), out_bar)
 
 
 def mv_x(out_bar, y):
@@ -116,13 +120,24 @@ def vector_matrix_y(out_bar, x):
 def folded_forward(x, y):
     # One product of matrices, where np.matmul would do one for each batch.
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-    return rows.dot(y).reshape(*x.shape[:-1], *y.shape[1:])
+    out = matrix_product(rows, y) if y.ndim == 2 else rows.dot(y)
+    return out.reshape(*x.shape[:-1], *y.shape[1:])
 
 
 def folded_x(out_bar, y, x_shape):
     if y.ndim == 1:
         return np.expand_dims(out_bar, -1) * conjugate(y)
-    return np.matmul(out_bar, conjugate_transpose(y))
+    return rows_times(out_bar, conjugate_transpose(y))
+
+
+def rows_times(x, y):
+    """``x @ y`` of rows, in any number of dimensions, and a matrix."""
+    if x.ndim == 2:
+        return matrix_product(x, y)
+    if x.ndim == 1:
+        return np.matmul(x, y)
+    rows = np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+    return np.reshape(matrix_product(rows, y), (*x.shape[:-1], y.shape[1]))
 
 
 def folded_y(out_bar, x, y_shape):
@@ -130,11 +145,11 @@ def folded_y(out_bar, x, y_shape):
     if len(y_shape) == 1:
         return np.matmul(conjugate_transpose(rows), np.reshape(out_bar, (rows.shape[0],)))
     bars = np.reshape(out_bar, (rows.shape[0], y_shape[1]))
-    return np.matmul(conjugate_transpose(rows), bars)
+    return matrix_product(conjugate_transpose(rows), bars)
 
 
 matmul_ = structural("matmul", matmul_forward, matmul_x, matmul_y, grad_name="UnsafeViewBackward0")
-mm_ = structural("mm", dot_forward, mm_x, mm_y)
+mm_ = structural("mm", mm_forward, mm_x, mm_y)
 bmm_ = structural("bmm", matmul_forward, matmul_x, matmul_y)
 mv_ = structural("mv", dot_forward, mv_x, mv_y)
 dot_ = structural("dot", dot_forward, dot_x, dot_y)
@@ -436,33 +451,15 @@ def addr(input: Any, vec1: Any, vec2: Any, *, beta: Any = 1, alpha: Any = 1) -> 
 # -- linear ----------------------------------------------------------------------------------------
 
 
-#: So few rows (an example each) take BLAS twice as long as `few_rows`, unless they are few products
-#: of elements altogether: for those it has kernels of its own.
-FEW_ROWS, FEW_PRODUCTS = 16, 1_000_000
-
-
 def linear_forward(x, y, z):
-    if x.ndim > 2:
-        out = x.reshape(-1, x.shape[-1]).dot(y.T)
-        out += z
-        return out.reshape(*x.shape[:-1], -1) if x.size else out.reshape(*x.shape[:-1], len(y))
-    if x.ndim == 2 and len(x) < len(y):
-        (rows, inner), columns = x.shape, len(y)
-        some = rows <= FEW_ROWS and rows * y.size > FEW_PRODUCTS and z.shape == (columns,)
-        kernel = fused("few_rows", x, y, z) if some else None
-        if kernel is not None:
-            out = np.empty((rows, columns), x.dtype)
-            kernel(columns, x, y, z, out, rows, inner, work=rows * y.nbytes // 8)
-            return out
-        # BLAS is up to twice as fast with the long matrix first.
-        return np.add(y.dot(x.T).T, z, order="C")
-    out = x.dot(y.T)
-    out += z
-    return out
+    if x.ndim != 2:
+        rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+        return linear_forward(rows, y, z).reshape(*x.shape[:-1], len(y))
+    return matrix_product(x, y.T, z)
 
 
 def linear_x(out_bar, y):
-    return np.matmul(out_bar, conjugate(y))
+    return rows_times(out_bar, conjugate(y))
 
 
 def linear_y(out_bar, x, y_shape):
@@ -471,7 +468,7 @@ def linear_y(out_bar, x, y_shape):
     if x.ndim > 2:
         rows = math.prod(x.shape[:-1])
         out_bar, x = np.reshape(out_bar, (rows, y_shape[0])), np.reshape(x, (rows, y_shape[1]))
-    return np.matmul(out_bar.T, conjugate(x))
+    return matrix_product(out_bar.T, conjugate(x))
 
 
 def linear_z(out_bar, z_shape):

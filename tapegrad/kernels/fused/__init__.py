@@ -10,7 +10,8 @@ the flat elements, and numbers. Annotations tell them apart:
                 to[j] = row[j] * factor
 
 `Array` has the dtype that it is compiled for, `Indices` are int64, `Bools` bools, `Real` is a
-number of the arrays' dtype; `Tools` is what `kernels.blas.product` wants, and isn't given in calls.
+number of the arrays' dtype; of a `Strided` array, which has that dtype but may have gaps, it sees
+the address; `Tools` is what `kernels.tools.product` wants, and isn't given in calls.
 In it ``np`` may be `vectormath`, and `added` adds in any order, so that LLVM can vectorise a sum.
 
 Called as ``scaled(count, x, out, n, factor)`` it does all of its ``count`` parts: on several
@@ -36,12 +37,15 @@ from numba.extending import register_jitable
 from tapegrad import threads
 from tapegrad.kernels import vectormath
 from tapegrad.kernels.cache import KernelCache, fingerprint
-from tapegrad.kernels.fused import lanes, rows, small_products, squares, tiles, vectors
+from tapegrad.kernels.calling import INT, REAL, native_call
+from tapegrad.kernels.fused import lanes, matrix_products, rows, squares, tiles, vectors
 from tapegrad.kernels.native import (
     DATA,
     DIMENSIONS,
     NDIM,
     compile_native,
+    float_of,
+    keep_forever,
     load32,
     load64,
     pointer_to,
@@ -55,13 +59,13 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "convolution": ("windowed", "window_products", "channel_sums"),
     "draws": ("uniforms", "normals", "normal_pairs", "integers", "shuffled", "scaled"),
     "losses": ("bce_logits", "bce_logits_x", "bce_x", "huber", "huber_x"),
+    "matrix_products": ("matrix_product",),
     "masks": ("masked_fill", "masked_softmax"),
     "normalization": (
         "standard", "standard_adjoint", "layer", "layer_adjoint", "columns", "columns_adjoint",
     ),
     "pooling": ("square_pool", "square_pool_x", "averages", "averages_x"),
     "recurrent": ("lstm", "lstm_adjoint", "gru", "gru_adjoint"),
-    "small_products": ("few_rows",),
     "scattering": ("add_rows",),
     "softmax": ("softmax", "softmax_x", "log_softmax", "log_softmax_x", "known_classes", "nll"),
     "sums": ("column_sums",),
@@ -69,11 +73,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
 #: What the functions are made of.
-TOOLS = (lanes, rows, small_products, squares, tiles, vectors)
-
-_KINDS = dict.fromkeys(("Int", "Array", "Indices", "Bools", "Tools"), types.int64)
-_KINDS["Real"] = types.float64
-_C_KINDS: dict[Any, Any] = {types.int64: ctypes.c_int64, types.float64: ctypes.c_double}
+TOOLS = (lanes, rows, matrix_products, squares, tiles, vectors)
 
 
 @register_jitable
@@ -86,62 +86,61 @@ def elements(array: Any, zero: Any) -> Any:
     return carray(pointer_to(load64(array + DATA), zero), n)
 
 
+ARRAYS = ("Array", "Strided", "Indices", "Bools")
+#: What a function gets of an operand, of which ``{0}`` is what stands in its place.
+_OPERANDS = {
+    "Int": "{0}",
+    "Tools": "{0}",
+    "Real": "real(float_of({0}))",
+    "Array": "elements({0}, real(0))",
+    "Strided": "load64({0} + DATA)",
+    "Indices": "elements({0}, index(0))",
+    "Bools": "elements({0}, boolean(0))",
+}
+
+
 def _source(name: str, kinds: list[str]) -> str:
-    names = [f"a{i}" for i in range(len(kinds))]
-    values = {
-        "Int": "{0}",
-        "Tools": "{0}",
-        "Real": "real({0})",
-        "Array": "elements({0}, real(0))",
-        "Indices": "elements({0}, index(0))",
-        "Bools": "elements({0}, boolean(0))",
-    }
-    given = ", ".join(values[kind].format(n) for kind, n in zip(kinds, names, strict=True))
-    return f"def {name}({', '.join(names)}):\n    function({given})\n"
+    given = [_OPERANDS[kind].format(f"load64(at + {8 * i})") for i, kind in enumerate(kinds)]
+    return f"def {name}(begin, end, at):\n    function(begin, end, {', '.join(given)})\n"
 
 
-def _over_part(run: Any, given: tuple[Any, ...], operands: Any, begin: int, end: int) -> None:
-    """Run over a part; ``operands`` are alive meanwhile, whatever interrupts the other threads."""
-    run(begin, end, *given)
+def _over_part(run: Any, at: int, alive: Any, begin: int, end: int) -> None:
+    """Run over a part; the operands are alive meanwhile, whatever interrupts the other threads."""
+    run(begin, end, at)
 
 
-#: Written out for each number of operands: small arrays take less time than a loop over those.
-_CALL = """\
-def call(count, {names}, *, work=0, owners=()):
-    if not work:
-        work = max({sizes})
-    if work <= threads.LARGE_BYTES:
-        run(0, count, {given})
-    else:
-        operands = ({arrays}), owners
-        threads.share(count, functools.partial(_over_part, run, ({given}), operands))
-"""
+def _shared_call(run: Any, kinds: list[str], tools: int) -> Callable[..., None]:
+    """The function that shares the work on operands of these kinds between threads."""
+
+    def call(count: int, *operands: Any, work: int = 0, owners: Any = ()) -> None:
+        values = np.empty(len(kinds) + 1, np.int64)
+        largest = 0
+        for i, (kind, value) in enumerate(zip(kinds, operands, strict=True)):
+            if kind in ARRAYS:
+                largest = max(largest, value.nbytes)
+                value = id(value)
+            elif kind == "Real":
+                value = np.float64(value).view(np.int64)
+            values[i] = value
+        values[-1] = tools
+        at = values.ctypes.data
+        if (work or largest) <= threads.LARGE_BYTES:
+            run(0, count, at)
+        else:
+            alive = values, operands, owners
+            threads.share(count, functools.partial(_over_part, run, at, alive))
+
+    return call
 
 
-def _call_of(kinds: list[str], run: Any) -> Any:
-    """The function that runs compiled code on operands of these kinds."""
-    names = [f"a{i}" for i in range(len(kinds))]
-    pairs = list(zip(names, kinds, strict=True))
-    known = {name: str(_tools().ctypes.data) for name, kind in pairs if kind == "Tools"}
-    arrays = [name for name, kind in pairs if kind in ("Array", "Indices", "Bools")]
-    space = {"functools": functools, "run": run, "threads": threads, "_over_part": _over_part}
-    source = _CALL.format(
-        names=", ".join(name for name in names if name not in known),
-        sizes=", ".join(f"{name}.nbytes" for name in arrays) + ", 0",
-        given="".join(
-            f"id({name}), " if name in arrays else f"{known.get(name, name)}, " for name in names
-        ),
-        arrays="".join(f"{name}, " for name in arrays),
-    )
-    exec(compile(source, "<call of a fused function>", "exec"), space)
-    return space["call"]
+def _tools(dtype: np.dtype[Any], kinds: list[str]) -> int:
+    """The address of the tools, which begin with products; 0 if they aren't asked for."""
+    if "Tools" not in kinds:
+        return 0
+    from tapegrad.kernels.tools import find_products, tools  # made of functions of this folder
 
-
-@functools.cache
-def _tools() -> np.ndarray:
-    from tapegrad.kernels.blas import tools  # it is made of functions of this folder
-
-    return tools()
+    find_products(dtype)
+    return int(tools().ctypes.data)
 
 
 @functools.cache
@@ -149,14 +148,17 @@ def find(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
     """The function of this name for arrays of a dtype, from the kernel cache where it is there."""
     module = importlib.import_module(f"{__name__}.{FAMILY_OF[name]}")
     function = getattr(module, name)
-    kinds = [p.annotation for p in inspect.signature(function).parameters.values()]
+    kinds = [p.annotation for p in inspect.signature(function).parameters.values()][2:]
     own = "".join(inspect.getsource(m) for m in (module, *TOOLS))
     mark = hashlib.sha256(fingerprint(function) + vectormath.stamp() + own.encode()).digest()
     compiled_name = f"{name}_{dtype.name}_{mark.hex()[:16]}"
     source = _source(compiled_name, kinds)
     space = {
         "__name__": __name__,
+        "DATA": DATA,
         "elements": elements,
+        "float_of": float_of,
+        "load64": load64,
         "function": register_jitable(function),
         "boolean": numba.boolean,
         "index": numba.int64,
@@ -164,10 +166,17 @@ def find(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
     }
     exec(compile(source, f"<fused {name}>", "exec"), space)
     cache = KernelCache(f"fused-{name}-{dtype.name}", source.encode(), mark)
-    signature = types.void(*[_KINDS[kind] for kind in kinds])
+    signature = types.void(*[types.int64] * 3)
     compiled = compile_native(space[compiled_name], signature, cache, fastmath=False)
+    keep_forever(compiled)
     # CFUNCTYPE: the GIL is let go of meanwhile.
-    run = ctypes.CFUNCTYPE(None, *[_C_KINDS[_KINDS[kind]] for kind in kinds])(compiled.address)
-    call = _call_of(kinds[2:], run)
-    call.compiled = compiled
-    return call
+    run = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)(compiled.address)
+    tools = _tools(dtype, kinds)
+    kinds = [kind for kind in kinds if kind != "Tools"]  # the last one
+    sizes = {"Int": INT, "Real": REAL, "Indices": 8, "Bools": 1}
+    return native_call(
+        compiled.address,
+        [sizes.get(kind, dtype.itemsize) for kind in kinds],
+        tools,
+        _shared_call(run, kinds, tools),
+    )

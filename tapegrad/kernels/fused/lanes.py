@@ -20,6 +20,7 @@ __all__ = [
     "Indices",
     "Int",
     "Real",
+    "Strided",
     "Tools",
     "added",
     "larger",
@@ -38,6 +39,7 @@ Bools: TypeAlias = Any
 Indices: TypeAlias = Any
 Int: TypeAlias = Any
 Real: TypeAlias = Any
+Strided: TypeAlias = Any
 Tools: TypeAlias = Any
 
 

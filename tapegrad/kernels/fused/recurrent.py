@@ -13,10 +13,10 @@ from typing import Any
 from numba.extending import register_jitable
 
 from tapegrad.kernels import vectormath as np
-from tapegrad.kernels.blas import product
 from tapegrad.kernels.fused.lanes import Array, Int, Tools, part, part_at
 from tapegrad.kernels.fused.vectors import address_of
 from tapegrad.kernels.native import like, size_of
+from tapegrad.kernels.tools import product
 
 
 @register_jitable

@@ -105,6 +105,9 @@ class Vectors:
         function = self._intrinsic("fmuladd", ir.FunctionType(self.kind, [self.kind] * 3))
         self.builder.store(self.builder.call(function, [x, y, before]), variable)
 
+    def add(self, variable: Any, x: Any) -> None:
+        self.builder.store(self.builder.fadd(self.builder.load(variable), x), variable)
+
     def halves(self, x: Any, y: Any) -> tuple[Any, Any]:
         """Of two vectors, one after the other, the elements at even places and those at odd."""
         whole = range(2 * self.lanes)
@@ -130,6 +133,6 @@ class Vectors:
         return self.builder.call(function, [start, vector], fastmath=("reassoc", "nsz"))
 
     def largest(self, vector: Any) -> Any:
-        """The largest element; nan are passed over."""
+        """The largest element, where none is nan."""
         function = self._intrinsic("vector.reduce.fmax", ir.FunctionType(self.real, [self.kind]))
-        return self.builder.call(function, [vector])
+        return self.builder.call(function, [vector], fastmath=("nnan", "nsz"))

@@ -5,7 +5,6 @@ It is for when machine code is there; what it computes is what its rules are wri
 
 from __future__ import annotations
 
-import itertools
 import math
 from functools import lru_cache
 from typing import Any
@@ -23,7 +22,7 @@ CHUNK = 16
 LINE = 64
 #: Parts that the work is shared in, and queries of a block: few where a causal mask cuts it short.
 PARTS = 16
-BLOCK, LONG_BLOCK = 24, 48
+BLOCK, LONG_BLOCK = 32, 48
 
 
 @lru_cache(maxsize=64)
@@ -94,8 +93,8 @@ def attention_forward(x, y, z, hidden, is_causal, scale):
     masks = 0 if hidden is None else id(hidden)
     room = plan.new_room(x.dtype)
     kernel(
-        plan.parts, id(x), id(y), id(z), masks, out, plan.numbers, plan.taps, room, scale,
-        work=plan.work, owners=(x, y, z, hidden),
+        plan.parts, id(x), id(y), id(z), masks, out, plan.numbers, room, scale, work=plan.work,
+        owners=(x, y, z, hidden),
     )  # fmt: skip
     return out
 
@@ -112,8 +111,8 @@ def attention_adjoint(out_bar, x, y, z, out, hidden, is_causal, scale, *shapes):
     masks = 0 if hidden is None else id(hidden)
     room = plan.new_room(x.dtype)
     kernel(
-        plan.parts, id(out_bar), id(x), id(y), id(z), masks, *bars, plan.numbers, plan.taps, room,
-        scale, work=plan.work, owners=(out_bar, x, y, z, hidden),
+        plan.parts, id(out_bar), id(x), id(y), id(z), masks, *bars, plan.numbers, room, scale,
+        work=plan.work, owners=(out_bar, x, y, z, hidden),
     )  # fmt: skip
     return bars
 
@@ -136,28 +135,13 @@ class Plan:
     ) -> None:  # fmt: skip
         *lead, queries, width = shape
         batches = math.prod(lead)
-        of_row, of_value = whole(width), whole(values)
         step = whole(keys) + CHUNK  # the columns of a block's rows aren't powers of 2 apart
         block = min(BLOCK if keys <= 8 * BLOCK else LONG_BLOCK, queries)
-        sizes = [block * of_row, keys * of_row, width * step, keys * of_value]
-        sizes += [values * step if adjoint else 0, block * step, block * of_value]
-        if adjoint:
-            sizes += [block * of_value, block * step, block * of_row]
-            sizes += [keys * of_row, keys * of_value, keys * max(of_row, of_value)]
-        else:
-            sizes += [0] * 6
-        *starts, size = itertools.accumulate(sizes, initial=0)
         self.parts = min(batches, PARTS)
-        self.room = self.parts * size
+        self.room = self.parts * block * step * (2 if adjoint else 1)
         self.work = batches * queries * keys * itemsize
-        tables = [
-            (max(width, values), step, 1), (keys, of_value, 1), (keys, of_row, 1),
-            (block, of_row, step), (block, of_value, step),
-        ]  # fmt: skip
-        self.taps = np.array([(i * a, i * b) for n, a, b in tables for i in range(n)]).reshape(-1)
-        begins = list(itertools.accumulate([n for n, _, _ in tables], initial=0))[:-1]
-        numbers = [self.parts, batches, queries, keys, width, values, is_causal, block, size]
-        self.numbers = np.array([*numbers, step, of_row, of_value, *starts, *begins])
+        sizes = (batches, queries, keys, width, values)
+        self.numbers = np.array([self.parts, *sizes, is_causal, block, step])
 
     def new_room(self, dtype: np.dtype[Any]) -> np.ndarray:
         """Memory whose vectors don't lie across the lines of the cache."""

@@ -28,7 +28,7 @@ Windows = tuple[np.ndarray, np.ndarray, np.ndarray]
 class AxisMap:
     """A linear map from an axis of size ``inputs`` to one of size ``outputs``."""
 
-    __slots__ = ("inputs", "outputs", "sums", "taps", "windows")
+    __slots__ = ("inputs", "outputs", "singles", "sums", "taps", "windows")
 
     def __init__(
         self, inputs: int, outputs: int, taps: list[Tap], windows: Windows | None = None
@@ -38,6 +38,8 @@ class AxisMap:
         self.taps = taps
         #: What it is if all its results are sums over windows, each times a number.
         self.windows = windows
+        #: The same with numbers in float32.
+        self.singles = windows and (*windows[:2], windows[2].astype(np.float32))
         #: How the transpose adds up what a tap's source names more than once, as in `_summed`.
         self.sums = [_repeats(source) for _, source, _ in taps]
 
@@ -120,6 +122,10 @@ def transposed_resample_x(out_bar, maps):
     return resample_(out_bar, maps)
 
 
+#: What a map of one axis is for the other one.
+ONE_ROW = AxisMap(1, 1, [], (np.zeros(1, np.int64), np.ones(1, np.int64), np.ones(1)))
+
+
 def over_windows(name, x, maps):
     """The value by a fused function; None unless the last axes, two at most, have windows."""
     first = x.ndim - len(maps)
@@ -128,16 +134,14 @@ def over_windows(name, x, maps):
     kernel = fused(name, x)
     if kernel is None or tuple([axis for axis, _ in maps]) != tuple(range(first, x.ndim)):
         return None
-    whole = AxisMap(1, 1, [], (np.zeros(1, np.int64), np.ones(1, np.int64), np.ones(1)))
     axes = [axis_map for _, axis_map in maps]
-    down, across = axes if len(axes) == 2 else (whole, *axes)
+    down, across = axes if len(axes) == 2 else (ONE_ROW, *axes)
     sizes = [m.outputs if name == "averages" else m.inputs for m in axes]
     out = np.empty((*x.shape[:first], *sizes), x.dtype)
     planes = math.prod(x.shape[:first])
     room = np.empty((planes, across.inputs), x.dtype)
-    windows = [*down.windows, *across.windows]
-    windows[2::3] = [weights.astype(x.dtype) for weights in windows[2::3]]
-    kernel(planes, x, out, room, *windows, down.inputs, across.inputs)
+    of_dtype = [m.singles if x.itemsize == 4 else m.windows for m in (down, across)]
+    kernel(planes, x, out, room, *of_dtype[0], *of_dtype[1], down.inputs, across.inputs)
     return out
 
 

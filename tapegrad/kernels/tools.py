@@ -57,8 +57,8 @@ def _compiled_product(dtype: str) -> Any:
     return compile_native(space[name], types.void(*[types.int64] * 13), cache, fastmath=False)
 
 
-#: So many products of elements take half a millisecond: they are left to Python, where threads share
-#: them, which costs some 100 microseconds in the middle of a walk.
+#: So many products of elements take half a millisecond: they are left to Python, where threads
+#: share them, which costs some 100 microseconds in the middle of a walk.
 LARGE_PRODUCTS = 1 << 25
 
 

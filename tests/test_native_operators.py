@@ -171,7 +171,10 @@ MIXED = [
     (lambda a: a[1:3].T, lambda b: b[1:3].T), (lambda a: a.expand(2, 4, 4), lambda b: b),
     (lambda a: a[:1].expand(4, 4), lambda b: b), (lambda a: a[:, :1].expand(4, 4), lambda b: b),
     (lambda a: a[0:0], lambda b: b[:1]), (lambda a: a[..., None], lambda b: b[:, None]),
-    (lambda a: a[:, None], lambda b: b[0]),
+    (lambda a: a[:, None], lambda b: b[0]), (lambda a: a[0, :, None], lambda b: b[0]),
+    (lambda a: a[0], lambda b: b[0, :, None] * 1), (lambda a: a[..., None], lambda b: b[0]),
+    (lambda a: a[:, None, None], lambda b: b[:, None]), (lambda a: a[:1, :1], lambda b: b[0]),
+    (lambda a: a[0, :0, None], lambda b: b[0]), (lambda a: a[0, :, None], lambda b: b[0, :3]),
 ]  # fmt: skip
 
 

@@ -444,8 +444,9 @@ def expand(input: Any, *sizes: Any, size: Any = None, implicit: bool = False) ->
             f"of dimensions in the tensor ({len(shape)})"
         )
     new, sizes = wanted[:lead], wanted[lead:]
-    if sizes != shape:
+    if -1 in sizes:
         sizes = tuple([have if n == -1 else n for n, have in zip(sizes, shape)])
+    if sizes != shape:
         for i, (n, have) in enumerate(zip(sizes, shape), lead):
             if n != have and (have != 1 or n < 0):
                 raise RuntimeError(

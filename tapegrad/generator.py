@@ -204,8 +204,12 @@ class Generator:
         """Numbers in [0, 1): float64 of 53 bits, or float32 of 24."""
         fill = compiled("uniforms", dtype)
         if fill is None:
-            return unit(self._words(math.prod(shape), wide=dtype == np.float64)).reshape(shape)
-        return self._drawn_by(fill, np.empty(shape, dtype))
+            return unit(self._words(math.prod(shape), wide=dtype is DOUBLE)).reshape(shape)
+        self._begin()
+        out = np.empty(shape, dtype)
+        with LOCK:
+            self._take(fill, out)
+        return out
 
     def _few_normals(self, n: int, mean: float = 0.0, std: float = 1.0) -> np.ndarray:
         """``n`` normal numbers in float64, one by one, as torch draws fewer than 16.

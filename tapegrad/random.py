@@ -84,15 +84,15 @@ def real_parts(shape: Shape, dtype: np.dtype, kernel: str) -> tuple[Shape, np.dt
 
 def wide_enough(real: np.dtype) -> np.dtype:
     """The dtype in which numbers are drawn."""
-    return SINGLE if real == np.float16 else real
+    return SINGLE if real.char == "e" else real
 
 
 def cast(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """To ``dtype``; to float16 by way of float32, as torch."""
     if x.dtype is dtype:
         return x
-    if dtype == np.float16 and x.dtype == np.float64:
-        x = quiet(x.astype, np.float32)
+    if dtype.char == "e" and x.dtype is DOUBLE:
+        x = quiet(x.astype, SINGLE)
     return quiet(x.astype, dtype)
 
 
@@ -119,21 +119,18 @@ def uniform(
     What rounds to ``high`` becomes ``low``, as in torch. Raises torch's errors: RuntimeError for
     bounds out of order or out of range, NotImplementedError for dtypes not floating.
     """
-    dtype = np.dtype(dtype)
-    parts, real = real_parts(shape, dtype, "check_uniform_bounds")
-    drawn = wide_enough(real)
     generator = generator or default_generator
-    if low == 0 and high == 1 and drawn is real:
-        u = generator._units(parts, drawn)
-    else:
-        low, high = float(low), float(high)
-        check_bounds(low, high, real)
-        u = generator._units(parts, drawn)
-        if (low, high) != (0.0, 1.0):
-            a, b = u.dtype.type(low), u.dtype.type(high)
-            scale(u, b - a, a)
-        u = cast(u, real)
-        u[u == real.type(high)] = real.type(low)
+    if low == 0 and high == 1 and (dtype is SINGLE or dtype is DOUBLE):
+        return generator._units(shape, dtype)
+    dtype, low, high = np.dtype(dtype), float(low), float(high)
+    parts, real = real_parts(shape, dtype, "check_uniform_bounds")
+    check_bounds(low, high, real)
+    u = generator._units(parts, wide_enough(real))
+    if (low, high) != (0.0, 1.0):
+        a, b = u.dtype.type(low), u.dtype.type(high)
+        scale(u, b - a, a)
+    u = cast(u, real)
+    u[u == real.type(high)] = real.type(low)
     return u if real is dtype else u.view(dtype).reshape(shape)
 
 
@@ -159,7 +156,7 @@ def normal(
         # An incomplete last block is drawn anew as the last 16. Before that torch draws words for
         # all n, or in float16, where it goes block by block, for the whole blocks.
         whole = n - n % 16
-        drawn = whole if real == np.float16 else n
+        drawn = whole if real.char == "e" else n
         total = drawn if whole == n else drawn + 16
         out = u = generator._units((total,), wide_enough(real))
         if total == whole:
@@ -169,7 +166,8 @@ def normal(
             make_normal(u[drawn:], mean, std)
             out = u[:n]
             out[-16:] = u[drawn:]
-    return cast(out, real).view(dtype).reshape(shape)
+    out = cast(out, real)
+    return (out if real is dtype else out.view(dtype)).reshape(shape)
 
 
 def inner_bounds(low: int, high: int, dtype: np.dtype) -> tuple[int, int]:

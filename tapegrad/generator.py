@@ -67,7 +67,7 @@ class Generator:
         # The bit generator gives the words; its legacy front end seeds by init_genrand.
         self._engine: tuple[np.random.MT19937, np.random.RandomState] | None = None
         #: The addresses of the engine's function that gives the next word, and of its state.
-        self._source: tuple[ctypes.c_int64, ctypes.c_int64] | None = None
+        self._source: tuple[int, int] | None = None
         self.manual_seed(DEFAULT_SEED)
 
     @property
@@ -194,8 +194,7 @@ class Generator:
             # What NumPy offers to compiled code; a state is always set at the same place.
             bits = self._bits()
             word = ctypes.cast(bits.ctypes.next_uint32, ctypes.c_void_p).value
-            source = ctypes.c_int64(word or 0), ctypes.c_int64(bits.ctypes.state_address)
-            self._source = source
+            source = self._source = word or 0, bits.ctypes.state_address
         if out.size:
             self._fresh = False
         fill(out.size, *source, out, *options, work=1)

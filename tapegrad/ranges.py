@@ -24,7 +24,7 @@ from tapegrad.fromdata import number_of, overflow_message, quiet_cast
 from tapegrad.random import names
 from tapegrad.rules.arguments import write_out
 from tapegrad.tensor import Tensor
-from tapegrad.variates import affine, fma
+from tapegrad.variates import affine, scale
 
 __all__ = ["arange", "eye", "linspace", "logspace", "range", "tril_indices", "triu_indices"]
 
@@ -247,12 +247,13 @@ def _linear(start: Any, end: Any, n: int, dtype: np.dtype[Any]) -> np.ndarray:
     half = n // 2
     index = np.arange(n)
     index[half:] -= n - 1
-    near = np.empty(n, dtype)
-    near[:half], near[half:] = start, end
-    steps = index.astype(dtype)
-    if dtype.char == "f":
-        return fma(steps, step, near)
-    return affine(steps, step, near) if dtype.char == "d" else steps * step + near
+    values = index.astype(dtype)
+    for part, near in ((values[:half], start), (values[half:], end)):
+        if dtype.char in "fd":
+            scale(part, step, near)
+        else:
+            part[...] = part * step + near
+    return values
 
 
 def eye(

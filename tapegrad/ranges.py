@@ -246,13 +246,14 @@ def _linear(start: Any, end: Any, n: int, dtype: np.dtype[Any]) -> np.ndarray:
     step = (end - start) / dtype.type(n - 1)
     half = n // 2
     index = np.arange(n)
-    index[half:] -= n - 1
-    values = index.astype(dtype)
-    for part, near in ((values[:half], start), (values[half:], end)):
+    values = np.empty(n, dtype)
+    first, last = values[:half], values[half:]
+    first[...], last[...] = index[:half], index[n - half - 1 :: -1]
+    for part, by, near in ((first, step, start), (last, -step, end)):
         if dtype.char in "fd":
-            scale(part, step, near)
+            scale(part, by, near)
         else:
-            part[...] = part * step + near
+            part[...] = part * by + near
     return values
 
 

@@ -66,7 +66,7 @@ def _order(array: np.ndarray, axis: int, descending: bool, k: int | None = None)
     turned = array[(*lead, BACKWARDS)].argsort(axis, "stable")[(*lead, BACKWARDS)]
     if k is not None:
         turned = turned[(*lead, slice(0, k))]
-    return np.subtract(array.shape[axis] - 1, turned, np.empty(turned.shape, turned.dtype))
+    return np.asarray(np.arange(array.shape[axis] - 1, -1, -1)[turned])
 
 
 BACKWARDS = slice(None, None, -1)

@@ -41,14 +41,15 @@ def _fill(
     target: Tensor, function: str, generator: Any, draw: Callable[..., Any], *args: Any
 ) -> Tensor:
     """Write ``draw(shape, dtype, *args)`` to the Tensor, whose old value is forgotten."""
-    check_generator(function, generator)
+    if generator is not None:
+        check_generator(function, generator)
     check_writable(target)
     array, spec = target._array, target._spec
     check_memory(array)
     numbers = draw(spec.shape, spec.dtype, *args)
     stamp(array, tape.next_serial(), True)
     array[...] = numbers
-    if modes.grad:
+    if (spec.special or target._place is not None) and modes.grad:
         move(target, None)
     return target
 

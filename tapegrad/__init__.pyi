@@ -33,13 +33,13 @@ from tapegrad.dtypes import device as device
 from tapegrad.dtypes import dtype as dtype
 from tapegrad.dtypes import finfo as finfo
 from tapegrad.dtypes import iinfo as iinfo
+from tapegrad.generator import Generator as Generator
 from tapegrad.layouts import layout as layout
 from tapegrad.layouts import memory_format as memory_format
 from tapegrad.modes import enable_grad as enable_grad
 from tapegrad.modes import inference_mode as inference_mode
 from tapegrad.modes import no_grad as no_grad
 from tapegrad.modes import set_grad_enabled as set_grad_enabled
-from tapegrad.random import Generator as Generator
 from tapegrad.size import Size as Size
 from tapegrad.tape import Tape as ProcessTape
 from tapegrad.tapes import Tape as Tape

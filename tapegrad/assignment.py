@@ -92,23 +92,10 @@ def overwrite(target: Any, value: Any, primitive: Primitive | None = None) -> An
         return rules.copy(target, value)
     array, source = target._array, value._array
     wanted = source.shape
-    if wanted != array.shape:
-        fits = len(wanted) <= array.ndim
-        for k in range(1, len(wanted) + 1 if fits else 1):
-            if wanted[-k] not in (1, array.shape[-k]):
-                raise RuntimeError(
-                    f"The expanded size of the tensor ({array.shape[-k]}) must match the existing "
-                    f"size ({wanted[-k]}) at non-singleton dimension {array.ndim - k}.  Target "
-                    f"sizes: {list(array.shape)}.  Tensor sizes: {list(wanted)}"
-                )
-        if not fits:
-            raise RuntimeError(
-                f"expand(tapegrad.{array.dtype.name}{{{list(wanted)}}}, size={list(array.shape)}): "
-                f"the number of sizes provided ({array.ndim}) must be greater or equal to the "
-                f"number of dimensions in the tensor ({len(wanted)})"
-            )
-    else:
+    if wanted == array.shape:
         check_overlap(array, source)
+    elif wanted:
+        _check_expands(source, array)
     check_memory(array)
     recording = modes.grad and (value._place is not None or target._place is not None)
     place = None
@@ -125,11 +112,40 @@ def overwrite(target: Any, value: Any, primitive: Primitive | None = None) -> An
             place = value._place
     if source.dtype.kind == "c" and array.dtype.kind != "c":
         source = source.real
-    np.copyto(array, source.reshape(wanted), casting="unsafe")
+    array[...] = source
     stamp(array, tape.next_serial(), True)
     if modes.grad:
         move(target, place)
     return target
+
+
+def set_all(target: Any, number: np.ndarray, primitive: Primitive) -> Any:
+    """`overwrite` by a number, which takes less where nothing has to be recorded."""
+    if switch.batched or target._spec.special or target._place is not None:
+        return overwrite(target, wrap(number), primitive)
+    array = target._array
+    check_memory(array)
+    array[...] = number
+    stamp(array, tape.next_serial(), True)
+    return target
+
+
+def _check_expands(source: np.ndarray, target: np.ndarray) -> None:
+    """Raise torch's error unless an array can be expanded to the target's shape."""
+    sizes, wanted, ndim = source.shape, target.shape, target.ndim
+    if len(sizes) > ndim:
+        raise RuntimeError(
+            f"expand(tapegrad.{target.dtype.name}{{{list(sizes)}}}, size={list(wanted)}): "
+            f"the number of sizes provided ({ndim}) must be greater or equal to the "
+            f"number of dimensions in the tensor ({len(sizes)})"
+        )
+    for k in range(1, len(sizes) + 1):
+        if sizes[-k] not in (1, wanted[-k]):
+            raise RuntimeError(
+                f"The expanded size of the tensor ({wanted[-k]}) must match the existing "
+                f"size ({sizes[-k]}) at non-singleton dimension {ndim - k}.  Target "
+                f"sizes: {list(wanted)}.  Tensor sizes: {list(sizes)}"
+            )
 
 
 @public(name="__setitem__", method="only")
@@ -231,6 +247,8 @@ def copy(input: Any, other: Any, non_blocking: bool = False) -> Any:
 def fill_in_place(input: Any, value: Any) -> Any:
     """Set every element to a number or a 0-d Tensor. Returns the Tensor itself."""
     check_writable(input)
+    if type(value) in (float, int):
+        return set_all(input, as_number(value, input._spec.dtype), refilled_number)
     filled = refilled_ if hasattr(value, "_spec") else refilled_number
     return overwrite(input, as_fill(input, value), filled)
 
@@ -257,4 +275,4 @@ def fill(input: Any, value: Any) -> Any:
 def zero(input: Any) -> Any:
     """Set every element to 0. Returns the Tensor itself."""
     check_writable(input)
-    return overwrite(input, wrap(np.zeros((), input._spec.dtype)), zeroed_)
+    return set_all(input, np.zeros((), input._spec.dtype), zeroed_)

@@ -28,10 +28,10 @@ def reduced_axes(dim: int | Iterable[int] | None, ndim: int) -> tuple[int, ...]:
 
 def wrap_axis(dim: int, ndim: int) -> int:
     """``dim`` in 0..ndim-1, counting negative ones from the end (a 0-d array takes 0 and -1)."""
-    bound = max(ndim, 1)
-    if not -bound <= dim < bound:
-        raise IndexError(
-            f"Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], "
-            f"but got {dim})"
-        )
-    return dim + bound if dim < 0 else dim
+    bound = ndim or 1
+    if -bound <= dim < bound:
+        return dim + bound if dim < 0 else dim
+    raise IndexError(
+        f"Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], "
+        f"but got {dim})"
+    )

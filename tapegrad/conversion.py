@@ -20,7 +20,7 @@ from tapegrad import dtypes
 from tapegrad.batched import Batched
 from tapegrad.broadcast import cast
 from tapegrad.declaration import public
-from tapegrad.fromdata import quiet
+from tapegrad.dtypes import quiet
 from tapegrad.modes import modes, switch
 from tapegrad.recording import record, wrap
 from tapegrad.rules.conversion import clone_, clone_contiguous

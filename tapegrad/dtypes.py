@@ -63,6 +63,7 @@ __all__ = [
     "long",
     "number_dtype",
     "promote_types",
+    "quiet",
     "result_type",
     "set_default_dtype",
     "short",
@@ -580,3 +581,12 @@ def check_device(value: Any = None, function: str = "") -> device:
             raise ModuleNotFoundError(f"No module named 'tapegrad.{name}'. {_ADVICE}")
         case name:
             raise NotImplementedError(f"tapegrad has no '{name}' device. {_ADVICE}")
+
+
+def quiet(function: Any, *args: Any) -> Any:
+    """``function(*args)`` without a floating-point warning or error."""
+    try:
+        return function(*args)
+    except (FloatingPointError, RuntimeWarning):
+        with np.errstate(all="ignore"):
+            return function(*args)

@@ -23,6 +23,7 @@ from tapegrad.sampling import check_generator
 from tapegrad.storage import stamp
 from tapegrad.tape import tape
 from tapegrad.tensor import Tensor
+from tapegrad.variates import DOUBLE
 
 __all__ = [
     "bernoulli_",
@@ -40,14 +41,15 @@ def _fill(
     target: Tensor, function: str, generator: Any, draw: Callable[..., Any], *args: Any
 ) -> Tensor:
     """Write ``draw(shape, dtype, *args)`` to the Tensor, whose old value is forgotten."""
-    check_generator(function, generator)
+    if generator is not None:
+        check_generator(function, generator)
     check_writable(target)
-    check_memory(target._array)
-    spec = target._spec
+    array, spec = target._array, target._spec
+    check_memory(array)
     numbers = draw(spec.shape, spec.dtype, *args)
-    stamp(target._array, tape.next_serial())
-    target._array[...] = numbers
-    if modes.grad:
+    stamp(array, tape.next_serial(), True)
+    array[...] = numbers
+    if (spec.special or target._place is not None) and modes.grad:
         move(target, None)
     return target
 
@@ -82,12 +84,13 @@ def log_normal_(
 
     Raises RuntimeError for a ``std`` that isn't positive.
     """
-    random.check(std > 0, f"log_normal_ expects std > 0.0, but found std={std:g}")
+    if not std > 0:
+        raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std:g}")
     return _fill(self, "log_normal_", generator, _log_normal, mean, std, generator)
 
 
 def _log_normal(shape: Any, dtype: Any, mean: float, std: float, generator: Any) -> np.ndarray:
-    normal = (generator or default_generator)._normal_pairs(math.prod(shape))
+    normal = (generator or default_generator)._few_normals(math.prod(shape))
     return random.cast(np.exp(normal * std + mean), dtype).reshape(shape)
 
 
@@ -99,13 +102,14 @@ def cauchy_(
 
     Raises RuntimeError for a ``sigma`` that isn't positive.
     """
-    random.check(sigma > 0, f"cauchy_ expects sigma > 0.0, but found sigma={sigma:g}")
+    if not sigma > 0:
+        raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma:g}")
     return _fill(self, "cauchy_", generator, _cauchy, median, sigma, generator)
 
 
 def _cauchy(shape: Any, dtype: Any, median: float, sigma: float, generator: Any) -> np.ndarray:
-    u = (generator or default_generator)._units(math.prod(shape), random.DOUBLE)
-    return random.cast(median + sigma * np.tan(np.pi * (u - 0.5)), dtype).reshape(shape)
+    u = (generator or default_generator)._units(shape, DOUBLE)
+    return random.cast(median + sigma * np.tan(np.pi * (u - 0.5)), dtype)
 
 
 @by_sample
@@ -114,14 +118,15 @@ def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) ->
 
     Raises RuntimeError for a ``p`` out of (0, 1).
     """
-    random.check(0 < p < 1, f"geometric_ expects p to be in (0, 1), but got p={p:g}")
+    if not 0 < p < 1:
+        raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p:g}")
     return _fill(self, "geometric_", generator, _geometric, p, generator)
 
 
 def _geometric(shape: Any, dtype: Any, p: float, generator: Any) -> np.ndarray:
-    u = (generator or default_generator)._units(math.prod(shape), random.DOUBLE)
+    u = (generator or default_generator)._units(shape, DOUBLE)
     with np.errstate(divide="ignore"):
-        return np.ceil(np.log(u) / math.log1p(-p)).astype(dtype).reshape(shape)
+        return np.ceil(np.log(u) / math.log1p(-p)).astype(dtype)
 
 
 @by_sample

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad import dtypes
+from tapegrad.dtypes import quiet
 from tapegrad.tensor import Tensor
 
 __all__ = ["array_of", "cast_numbers", "check_array", "number_of", "quiet_cast"]
@@ -70,15 +71,6 @@ def _inferred(dtype: np.dtype[Any]) -> dtypes.dtype:
     if dtype.kind == "c":
         return dtypes.get_default_complex_dtype()
     return dtypes.bool_ if dtype.kind == "b" else dtypes.int64
-
-
-def quiet(function: Any, *args: Any) -> Any:
-    """``function(*args)`` without a floating-point warning or error."""
-    try:
-        return function(*args)
-    except (FloatingPointError, RuntimeWarning):
-        with np.errstate(all="ignore"):
-            return function(*args)
 
 
 def quiet_cast(array: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:

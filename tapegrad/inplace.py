@@ -15,7 +15,7 @@ import numpy as np
 
 from tapegrad.batched import any_batched, rules
 from tapegrad.modes import modes, switch
-from tapegrad.primitive import Primitive, structural
+from tapegrad.primitive import Primitive, primitives, structural
 from tapegrad.recording import record, wrap
 from tapegrad.shortpaths import short_paths
 from tapegrad.storage import owner, stamp
@@ -34,9 +34,7 @@ __all__ = [
 
 def in_place(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     """The in-place method of an operator: ``x.mul_(y)`` from ``mul``."""
-    path = short_paths.get(function)
-    ufunc = path.primitive.forward if path is not None else None
-    in_one_step = ufunc if isinstance(ufunc, np.ufunc) else None
+    in_one_step = _one_step(function)
     checks = name not in OVERLAPPING
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -47,11 +45,12 @@ def in_place(function: Callable[..., Any], name: str) -> Callable[..., Any]:
             for operand in (*args, *kwargs.values()) if kwargs else args:
                 if type(operand) is Tensor and operand is not self:
                     check_overlap(self._array, operand._array)
-        if in_one_step is not None and not (modes.grad or kwargs) and _fits(self, args):
+        recorded = modes.grad and _any_recorded((self, *args, *kwargs.values()))
+        if in_one_step is not None and not (recorded or kwargs) and _fits(self, args):
             _compute(in_one_step, self._array, args[0])
             return self
         source = self
-        if modes.grad and any(map(_is_recorded, (self, *args, *kwargs.values()))):
+        if recorded:
             # The record may save the old value, which is about to be overwritten.
             source = wrap(self._array.copy(), place_of(self))
         result = function(source, *args, **kwargs)
@@ -68,6 +67,22 @@ def in_place(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     return method
 
 
+def _one_step(function: Callable[..., Any]) -> np.ufunc | None:
+    """The ufunc that an operator comes to on floats, which can write where it reads."""
+    path = short_paths.get(function)
+    if path is not None:
+        ufunc = path.primitive.forward
+    elif function.__name__ in WITH_OPTIONS:
+        ufunc = next(p.forward for p in primitives if p.name == function.__name__)
+    else:
+        return None
+    return ufunc if isinstance(ufunc, np.ufunc) and "ff->f" in ufunc.types else None
+
+
+#: Functions that do what the primitive of that name does, unless they are given an option.
+WITH_OPTIONS = frozenset({"add", "sub", "div"})
+
+
 #: Methods whose operands may share a part of the memory that is written to.
 OVERLAPPING = frozenset(
     """
@@ -79,14 +94,20 @@ HUGE = 1e38
 
 
 def _fits(target: Tensor, operands: tuple[Any, ...]) -> bool:
-    """Whether a ufunc of ``target`` and its one operand gives a result of the same kind."""
+    """Whether a ufunc of ``target`` and its one operand gives a result of the same kind.
+
+    And nothing has to be recorded: the place of a view may be another than it knows.
+    """
     spec = target._spec
-    if len(operands) != 1 or spec.dtype.char not in "fd":
+    if len(operands) != 1 or spec.dtype.char not in "fd" or (spec.special and modes.grad):
         return False
     operand = operands[0]
     if type(operand) is Tensor:
-        return operand._spec.shape == spec.shape and operand._spec.dtype is spec.dtype
-    return type(operand) is float and abs(operand) < HUGE
+        given = operand._spec
+        if given.special and modes.grad:
+            return False
+        return given.shape == spec.shape and given.dtype is spec.dtype
+    return type(operand) in (float, int) and abs(operand) < HUGE
 
 
 def _compute(ufunc: np.ufunc, array: np.ndarray, operand: Any) -> None:
@@ -99,12 +120,19 @@ def _compute(ufunc: np.ufunc, array: np.ndarray, operand: Any) -> None:
         pass  # raised at the end, when all is computed
 
 
-def _is_recorded(value: Any) -> bool:
-    return isinstance(value, Tensor) and value._place is not None
+def _any_recorded(values: tuple[Any, ...]) -> bool:
+    for value in values:  # noqa: SIM110 - `any` takes three times as long
+        if isinstance(value, Tensor) and value._place is not None:
+            return True
+    return False
 
 
 def check_writable(target: Tensor) -> None:
     """Raise torch's error if ``target`` can't be changed in place."""
+    if not target._spec.special:
+        if target._place is not None and target._place < 0 and modes.grad:
+            raise _of_leaf()
+        return
     if target._spec.inference and not modes.inference:
         raise RuntimeError(
             "Inplace update to inference tensor outside InferenceMode is not allowed. You can make "
@@ -118,9 +146,7 @@ def check_writable(target: Tensor) -> None:
         refuse_several(view)
         check_base(view)
     if place is not None and place < 0:
-        raise RuntimeError(
-            "a leaf Variable that requires grad is being used in an in-place operation."
-        )
+        raise _of_leaf()
     if view is not None:
         if view.function is not None:
             raise RuntimeError(
@@ -149,6 +175,12 @@ def check_writable(target: Tensor) -> None:
             )
 
 
+def _of_leaf() -> RuntimeError:
+    return RuntimeError(
+        "a leaf Variable that requires grad is being used in an in-place operation."
+    )
+
+
 def refuse_several(view: View | None) -> None:
     """Raise torch's error for one of several views that one function made, or a view of it."""
     if view is not None and view.several:
@@ -169,7 +201,8 @@ def _check_result(target: Tensor, result: Tensor) -> None:
             f"output with shape {list(target.shape)} doesn't match the broadcast shape "
             f"{list(result.shape)}"
         )
-    if not np.can_cast(result._spec.dtype, target._spec.dtype, "same_kind"):
+    given, wanted = result._spec.dtype, target._spec.dtype
+    if given is not wanted and not np.can_cast(given, wanted, "same_kind"):
         raise RuntimeError(
             f"result type {result.dtype} can't be cast to the desired output type {target.dtype}"
         )
@@ -182,7 +215,7 @@ def write(target: Tensor, result: Tensor) -> None:
     if modes.grad and result._place is not None:
         refuse_several(view_of(target))
     stamp(array, tape.next_serial(), True)
-    np.copyto(array, result._array, casting="same_kind")
+    array[...] = result._array
     if not modes.grad:
         return
     if result._spec.dtype != target._spec.dtype:

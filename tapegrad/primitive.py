@@ -176,10 +176,12 @@ class Primitive:
         return getattr(self, name)
 
     def __call__(self, *args: Any) -> Any:
-        fast = self.fast
-        if fast is not None and hasattr(args[0], "_spec"):
-            return fast(*args)
-        inputs = args[: self.split]
+        fast, split = self.fast, self.split
+        inputs = args[:split]
+        if hasattr(args[0], "_spec"):
+            if fast is not None:
+                return fast(*args)
+            return Primitive.apply(self, inputs, args[split:] if split else ())
         for value in inputs:
             if type(value) is not np.ndarray and hasattr(value, "_spec"):
                 return fast(*args) if fast else Primitive.apply(self, inputs, args[len(inputs) :])

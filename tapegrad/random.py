@@ -26,40 +26,38 @@ Arrays come and go here; Tensors are made of them elsewhere.
 
 from __future__ import annotations
 
-import ctypes
 import math
 import operator
-import os
-import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from tapegrad.modes import switch
-from tapegrad.variates import CHUNK, compiled, libm, make_normal, normal_pairs, scale, unit
+from tapegrad.dtypes import quiet
+from tapegrad.generator import (
+    Generator,
+    Shape,
+    Source,
+    before_draw,
+    check,
+    default_generator,
+    fork_rng,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    seed,
+    set_rng_state,
+)
+from tapegrad.variates import DOUBLE, SINGLE, compiled, libm, make_normal, scale
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike  # not at run time: it takes longer to import than we do
 
-__all__ = ["Generator", "bernoulli", "bernoulli_scalar", "default_generator", "exponential"]
-__all__ += ["fork_rng", "get_rng_state", "initial_seed", "integers", "manual_seed", "multinomial"]
-__all__ += ["normal", "permutation", "seed", "set_rng_state", "uniform"]
-
-Shape = tuple[int, ...]
-
-DEFAULT_SEED: Final = 67280421310721  # of a new Generator, as in torch
-
-SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
+__all__ = ["Generator", "before_draw", "bernoulli", "bernoulli_scalar", "default_generator"]
+__all__ += ["exponential", "fork_rng", "get_rng_state", "initial_seed", "integers", "manual_seed"]
+__all__ += ["multinomial", "normal", "permutation", "seed", "set_rng_state", "uniform"]
 
 LARGEST: Final = {np.dtype(t): float(np.finfo(t).max) for t in (np.float16, SINGLE, DOUBLE)}
-
-# torch's CPU generator state, byte for byte, so that states can be exchanged with torch. What
-# has a one-letter name is of no use here.
-STATE: Final = np.dtype("u8, i4, i4, u8, 624u8, f8, f8, f8, i4, i4, f4, i4")
-STATE.names = ("seed", "left", "seeded", "next", "key", "x", "cached", "y", "has_cached", *"abc")
 
 # NumPy's name of a type, torch's name of it and the C++ one, for error messages.
 TYPES: Final = """
@@ -69,252 +67,33 @@ TYPES: Final = """
     float32 Float float, float64 Double double, complex64 ComplexFloat, complex128 ComplexDouble"""
 NAMES: Final = {np.dtype(t.split()[0]): t.split(maxsplit=2)[1:] for t in TYPES.split(",")}
 
-# One lock for all generators. It is held while words are taken and not while they are worked on;
-# NumPy holds the GIL for that anyway. Being one it can be held across os.fork(), so that a child
-# gets it neither locked by a thread it does not have, nor with a state half advanced.
-LOCK: Final = threading.RLock()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release
-    )
-
-
-def check(condition: object, message: str, error: type[Exception] = RuntimeError) -> None:
-    """Raise ``error(message)`` unless the condition holds."""
-    if not condition:
-        raise error(message)
-
-
-class Generator:
-    """A source of random numbers with torch's CPU stream, safe to share between threads.
-
-    A new one is seeded with 67280421310721. It can be pickled and copied. Its engine is made at the
-    first draw, since importing ``numpy.random`` takes longer than importing this library.
-    """
-
-    __slots__ = ("__weakref__", "_cached", "_engine", "_fresh", "_seed", "_source")
-
-    def __init__(self, device: object = "cpu") -> None:
-        name = str(device)
-        check(name.split(":")[0] == "cpu", f"Generator: the device must be cpu, but got {name}")
-        # The bit generator gives the words; its legacy front end seeds by init_genrand.
-        self._engine: tuple[np.random.MT19937, np.random.RandomState] | None = None
-        #: The addresses of the engine's function that gives the next word, and of its state.
-        self._source: tuple[int, int] | None = None
-        self.manual_seed(DEFAULT_SEED)
-
-    @property
-    def device(self) -> str:
-        """Where the numbers are made: always ``"cpu"``."""
-        return "cpu"
-
-    def manual_seed(self, seed: int) -> Generator:
-        """Start the stream of ``seed`` and return self.
-
-        The seed is an integer in [-2**63, 2**64), of which negative ones wrap to 2**64 + seed.
-        Otherwise it raises ValueError, or RuntimeError if it is no integer, as torch.
-        """
-        kind: type = type(seed)
-        integral = issubclass(kind, int | np.integer) and kind is not bool
-        check(integral, f"manual_seed expected a long, but got {kind.__name__}")
-        check(-(2**63) <= seed < 2**64, "Overflow when unpacking long long", ValueError)
-        with LOCK:
-            self._seed = int(seed) % 2**64
-            self._cached: float | None = None  # a normal number left from a pair
-            self._fresh = True  # no word was taken since seeding
-            if self._engine:
-                self._engine[1].seed(self._seed % 2**32)
-        return self
-
-    def seed(self) -> int:
-        """Seed from the entropy of the operating system; return the seed."""
-        value = int.from_bytes(os.urandom(8), "little")
-        self.manual_seed(value)
-        return value
-
-    def initial_seed(self) -> int:
-        """The seed from which the stream started."""
-        return self._seed
-
-    def _bits(self) -> np.random.MT19937:
-        if self._engine is None:
-            bits = np.random.MT19937(0)
-            self._engine = bits, np.random.RandomState(bits)
-            self._engine[1].seed(self._seed % 2**32)
-        return self._engine[0]
-
-    def get_state(self) -> np.ndarray:
-        """The state as 5056 bytes (uint8), the same as torch's ``Generator.get_state``."""
-        state = np.zeros(1, STATE)
-        with LOCK:
-            inner: Any = self._bits().state["state"]
-            state["seed"], state["key"], state["seeded"] = self._seed, inner["key"], 1
-            # torch counts the words left, plus one. It has none left when new as well as when
-            # all are used; of the two NumPy knows the latter only.
-            state["left"], state["next"] = 625 - inner["pos"], 0 if self._fresh else inner["pos"]
-            if self._cached is not None:
-                state["cached"], state["has_cached"] = self._cached, 1
-        return state.view(np.uint8)
-
-    def set_state(self, new_state: np.ndarray) -> None:
-        """Go back to a state from `get_state`, or to one of torch's as an array of uint8.
-
-        As torch it raises TypeError for another type, RuntimeError for what is no such state.
-        """
-        new_state = getattr(new_state, "_array", new_state)  # of a Tensor
-        kind = type(new_state).__name__
-        array = isinstance(new_state, np.ndarray)
-        check(array, f"expected a torch.ByteTensor, but got {kind}", TypeError)
-        check(new_state.dtype == np.uint8, "RNG state must be a torch.ByteTensor", TypeError)
-        size = f"{STATE.itemsize} but found the input RNG state size to be {new_state.size}"
-        fits = new_state.size == STATE.itemsize
-        check(fits, f"Expected a CPUGeneratorImplState of size {size}")
-        state = np.frombuffer(new_state.tobytes(), STATE)[0]
-        left, following = int(state["left"]), int(state["next"])
-        valid = state["seeded"] == 1 and 0 < left <= 624 and following <= 624
-        check(valid, "Invalid mt19937 state")
-        inner: Any = {"key": state["key"].astype(np.uint32), "pos": 624 if left == 1 else following}
-        with LOCK:
-            self._bits().state = {"bit_generator": "MT19937", "state": inner}
-            self._seed = int(state["seed"])
-            self._cached = float(state["cached"]) if state["has_cached"] else None
-            self._fresh = left == 1 and following == 0
-
-    def clone_state(self) -> Generator:
-        """A new generator that will draw what this one would."""
-        other = type(self)()
-        other.set_state(self.get_state())
-        return other
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (), self.get_state()
-
-    __setstate__ = set_state
-
-    def _begin(self) -> None:
-        """Numbers are about to be drawn, which vmap may refuse."""
-        if switch.batched:
-            before_draw[0]()
-
-    def _words(self, n: int, wide: object = False) -> np.ndarray:
-        """The next ``n`` words: 32 bits in a uint32 or, of two of those, 64 bits in a uint64."""
-        self._begin()
-        out = np.empty(n, np.uint64 if wide else np.uint32)
-        with LOCK:
-            bits = self._bits()
-            self._fresh = self._fresh and n == 0
-            # By pieces, since NumPy takes a uint64 for every 32 bits.
-            for i in range(0, n, CHUNK):
-                part = out[i : i + CHUNK]
-                if wide:
-                    raw = bits.random_raw(2 * part.size)
-                    np.bitwise_or(raw[0::2] << np.uint64(32), raw[1::2], out=part)
-                else:
-                    part[:] = bits.random_raw(part.size)
-        return out
-
-    def _drawn_by(self, fill: Callable[..., None], out: np.ndarray, *options: int) -> np.ndarray:
-        """Fill an array by machine code of `kernels.fused.draws`, which takes the words itself."""
-        self._begin()
-        with LOCK:
-            bits = self._bits()
-            if self._source is None:
-                # What NumPy offers to compiled code; a state is always set at the same place.
-                word = ctypes.cast(bits.ctypes.next_uint32, ctypes.c_void_p).value
-                self._source = word or 0, bits.ctypes.state_address
-            self._fresh = self._fresh and out.size == 0
-            fill(out.size, *self._source, out, *options, work=1)
-        return out
-
-    def _units(self, n: int, dtype: np.dtype) -> np.ndarray:
-        """``n`` numbers in [0, 1): float64 of 53 bits, or float32 of 24."""
-        fill = compiled("uniforms", dtype)
-        if fill is None:
-            return unit(self._words(n, wide=dtype == np.float64))
-        return self._drawn_by(fill, np.empty(n, dtype))
-
-    def _normal_pairs(self, n: int) -> np.ndarray:
-        """``n`` standard normal numbers in float64, one by one, as torch draws fewer than 16.
-
-        They come in pairs r cos t, r sin t of r = sqrt(-2 log(1 - v)), t = 2 pi u (Box & Muller
-        1958). A second one that is not needed is kept for the next call.
-        """
-        self._begin()
-        with LOCK:
-            cached = self._cached if n else None
-            missing = n if cached is None else n - 1
-            fill = compiled("normal_pairs", DOUBLE)
-            drawn = np.empty(missing + missing % 2)
-            if fill is None:
-                drawn = normal_pairs(self._words(drawn.size, wide=True))
-            elif missing:
-                self._drawn_by(fill, drawn)
-            out = drawn[:missing]
-            if cached is not None:
-                self._cached = None
-                out = np.concatenate([[cached], out])
-            if missing % 2:
-                self._cached = float(drawn[-1])
-        return out
-
-
-#: Under vmap it is called before a draw, and may raise.
-before_draw: list[Callable[[], None]] = []
-
-Source = Generator | None  # None stands for the default generator
-
-#: What draws when no generator is given. Its first seed comes from entropy, as in torch.
-default_generator: Final = Generator()
-default_generator.seed()
-
-seed = default_generator.seed
-initial_seed = default_generator.initial_seed
-get_rng_state = default_generator.get_state
-set_rng_state = default_generator.set_state
-
-
-def manual_seed(seed: int) -> Generator:
-    """Seed the default generator and return it. As in torch, ``int(seed)`` is taken."""
-    return default_generator.manual_seed(int(seed))
-
-
-@contextmanager
-def fork_rng(devices: object = None, enabled: bool = True, **_ignored: object) -> Iterator[None]:
-    """Leave the default generator as it was. The arguments for other devices are ignored."""
-    state = get_rng_state() if enabled else None
-    try:
-        yield
-    finally:
-        if state is not None:
-            set_rng_state(state)
-
 
 def names(dtype: np.dtype) -> list[str]:
     """Torch's name of a dtype and the C++ one."""
     return NAMES.get(dtype) or [dtype.name, dtype.name]
 
 
-def real_parts(shape: Shape, dtype: np.dtype, kernel: str) -> tuple[int, np.dtype]:
-    """How many real numbers of what dtype such an array has: two for each complex one."""
-    message = f"\"{kernel}\" not implemented for '{names(dtype)[0]}'"
-    check(dtype.kind in "fc" and dtype in NAMES, message, NotImplementedError)
+def real_parts(shape: Shape, dtype: np.dtype, kernel: str) -> tuple[Shape, np.dtype]:
+    """Of what shape and dtype the real numbers of such an array are: two for each complex one."""
+    if dtype.kind not in "fc" or dtype not in NAMES:
+        raise NotImplementedError(f"\"{kernel}\" not implemented for '{names(dtype)[0]}'")
     if dtype.kind == "c":
-        return 2 * math.prod(shape), np.dtype(f"f{dtype.itemsize // 2}")
-    return math.prod(shape), dtype
+        return (2 * math.prod(shape),), np.dtype(f"f{dtype.itemsize // 2}")
+    return shape, dtype
 
 
 def wide_enough(real: np.dtype) -> np.dtype:
     """The dtype in which numbers are drawn."""
-    return SINGLE if real == np.float16 else real
+    return SINGLE if real.char == "e" else real
 
 
 def cast(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """To ``dtype``; to float16 by way of float32, as torch."""
-    if x.dtype == dtype:
+    if x.dtype is dtype:
         return x
-    with np.errstate(over="ignore", under="ignore"):
-        x = x.astype(np.float32, copy=False) if dtype == np.float16 else x
-        return x.astype(dtype, copy=False)
+    if dtype.char == "e" and x.dtype is DOUBLE:
+        x = quiet(x.astype, SINGLE)
+    return quiet(x.astype, dtype)
 
 
 def check_bounds(low: float, high: float, real: np.dtype) -> None:
@@ -340,21 +119,19 @@ def uniform(
     What rounds to ``high`` becomes ``low``, as in torch. Raises torch's errors: RuntimeError for
     bounds out of order or out of range, NotImplementedError for dtypes not floating.
     """
-    dtype = np.dtype(dtype)
-    n, real = real_parts(shape, dtype, "check_uniform_bounds")
     generator = generator or default_generator
-    drawn = wide_enough(real)
-    if low == 0 and high == 1 and drawn is real:
-        return generator._units(n, drawn).view(dtype).reshape(shape)
-    low, high = float(low), float(high)
+    if low == 0 and high == 1 and (dtype is SINGLE or dtype is DOUBLE):
+        return generator._units(shape, dtype)
+    dtype, low, high = np.dtype(dtype), float(low), float(high)
+    parts, real = real_parts(shape, dtype, "check_uniform_bounds")
     check_bounds(low, high, real)
-    u = generator._units(n, drawn)
+    u = generator._units(parts, wide_enough(real))
     if (low, high) != (0.0, 1.0):
         a, b = u.dtype.type(low), u.dtype.type(high)
         scale(u, b - a, a)
     u = cast(u, real)
     u[u == real.type(high)] = real.type(low)
-    return u.view(dtype).reshape(shape)
+    return u if real is dtype else u.view(dtype).reshape(shape)
 
 
 def normal(
@@ -367,25 +144,30 @@ def normal(
     floating.
     """
     dtype = np.dtype(dtype)
-    check(std >= 0.0, f"normal expects std >= 0.0, but found std {std:g}")
-    n, real = real_parts(shape, dtype, "normal_kernel_cpu")
-    std = std / math.sqrt(2.0) if dtype.kind == "c" else float(std)
+    if not std >= 0.0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
+    parts, real = real_parts(shape, dtype, "normal_kernel_cpu")
+    n = math.prod(parts)
+    mean, std = float(mean), std / math.sqrt(2.0) if dtype.kind == "c" else float(std)
     generator = generator or default_generator
     if n < 16:
-        out = scale(generator._normal_pairs(n), std, mean)
+        out = generator._few_normals(n, mean, std)
     else:
         # An incomplete last block is drawn anew as the last 16. Before that torch draws words for
         # all n, or in float16, where it goes block by block, for the whole blocks.
         whole = n - n % 16
-        drawn = whole if real == np.float16 else n
+        drawn = whole if real.char == "e" else n
         total = drawn if whole == n else drawn + 16
-        u = generator._units(total, wide_enough(real))
-        make_normal(u[:whole], mean, std)
-        out = u[:n]
-        if total > drawn:
+        out = u = generator._units((total,), wide_enough(real))
+        if total == whole:
+            make_normal(u, mean, std)
+        else:
+            make_normal(u[:whole], mean, std)
             make_normal(u[drawn:], mean, std)
+            out = u[:n]
             out[-16:] = u[drawn:]
-    return cast(out, real).view(dtype).reshape(shape)
+    out = cast(out, real)
+    return (out if real is dtype else out.view(dtype)).reshape(shape)
 
 
 def inner_bounds(low: int, high: int, dtype: np.dtype) -> tuple[int, int]:
@@ -498,8 +280,8 @@ def bernoulli(p: np.ndarray, generator: Source = None) -> np.ndarray:
     message += "message be improved?  If so, please report an enhancement request to PyTorch.)"
     check(((p >= 0) & (p <= 1)).all(), message)
     generator = generator or default_generator
-    u = generator._units(p.size, DOUBLE if p.dtype == np.float64 else SINGLE)
-    return (u.reshape(p.shape) < p).astype(p.dtype)
+    u = generator._units(p.shape, DOUBLE if p.dtype == np.float64 else SINGLE)
+    return (u < p).astype(p.dtype)
 
 
 def bernoulli_scalar(
@@ -509,9 +291,14 @@ def bernoulli_scalar(
 
     It takes 64 bits for each, in every dtype. Raises RuntimeError for p out of [0, 1].
     """
-    check(0.0 <= p <= 1.0, f"bernoulli_ expects p to be in [0, 1], but got p={p:g}")
-    u = (generator or default_generator)._units(math.prod(shape), DOUBLE)
-    return (u < p).astype(dtype).reshape(shape)
+    return chosen(shape, p, generator).astype(dtype)
+
+
+def chosen(shape: Shape, p: float, generator: Source = None) -> np.ndarray:
+    """`bernoulli_scalar` as bools."""
+    if not 0.0 <= p <= 1.0:
+        raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p:g}")
+    return np.asarray((generator or default_generator)._units(shape, DOUBLE) < p)
 
 
 def exponential(
@@ -525,7 +312,7 @@ def exponential(
     check(lambd > 0.0, f"exponential_ expects lambda > 0.0, but found lambda={lambd:g}")
     message = "Exponential distribution is a continuous probability distribution. dtype must be a "
     check(dtype.kind == "f", f"{message}floating point but you specified {names(dtype)[0]}")
-    u = (generator or default_generator)._units(math.prod(shape), DOUBLE)
+    u = (generator or default_generator)._units((math.prod(shape),), DOUBLE)
     # NumPy's logarithm is faster, and once rounded to float32 the same.
     logarithm = libm(math.log1p, -u) if dtype == np.float64 else np.log1p(-u)
     return cast(-1.0 / lambd * logarithm, dtype).reshape(shape)
@@ -561,6 +348,6 @@ def multinomial(
         return np.argsort(-quotients, axis=-1, kind="stable")[..., :num_samples].astype(np.int64)
     rows = weights.reshape(-1, weights.shape[-1])
     sums = rows.cumsum(axis=-1, dtype=np.float64 if rows.dtype == np.float64 else np.float32)
-    u = generator._units(len(rows) * num_samples, DOUBLE).reshape(-1, num_samples)
+    u = generator._units((len(rows), num_samples), DOUBLE)
     found = [np.searchsorted(total / total[-1], row) for total, row in zip(sums, u)]
     return np.array(found, np.int64).reshape(*weights.shape[:-1], num_samples)

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 
 from tapegrad import dtypes
-from tapegrad.dtypes import TYPE_NAMES
+from tapegrad.dtypes import TYPE_NAMES, quiet
 from tapegrad.factory import check_options, integer, leaf, numpy_dtype
-from tapegrad.fromdata import number_of, overflow_message, quiet, quiet_cast
+from tapegrad.fromdata import number_of, overflow_message, quiet_cast
 from tapegrad.random import names
 from tapegrad.rules.arguments import write_out
 from tapegrad.tensor import Tensor
-from tapegrad.variates import affine, fma
+from tapegrad.variates import affine, scale
 
 __all__ = ["arange", "eye", "linspace", "logspace", "range", "tril_indices", "triu_indices"]
 
@@ -178,7 +178,8 @@ def linspace(
     Without ``dtype`` it is the default dtype, or the complex one if a bound is complex. Raises
     RuntimeError for negative steps.
     """
-    check_options("linspace", out, layout, device, pin_memory)
+    if out is not None or layout is not None or device is not None or pin_memory:
+        check_options("linspace", out, layout, device, pin_memory)
     array = _spaced("linspace", start, end, steps, dtype)
     return leaf(array, requires_grad)
 
@@ -205,9 +206,8 @@ def logspace(
 def _spaced(
     function: str, start: Any, end: Any, steps: Any, dtype: Any, base: Any = None
 ) -> np.ndarray:
-    bounds = [start, end]
-    dims = [getattr(bound, "ndim", 0) for bound in bounds]
-    if any(dims):
+    dims = getattr(start, "ndim", 0), getattr(end, "ndim", 0)
+    if dims != (0, 0):
         raise RuntimeError(
             f"{function} only supports 0-dimensional start and end tensors, but got start with "
             f"{dims[0]} dimension(s) and end with {dims[1]} dimension(s)."
@@ -244,17 +244,17 @@ def _linear(start: Any, end: Any, n: int, dtype: np.dtype[Any]) -> np.ndarray:
     if n < 2:
         return np.full(n, start, dtype)
     step = (end - start) / dtype.type(n - 1)
-    index = np.arange(n).astype(dtype)
     half = n // 2
-    fused: Any = {"f": fma, "d": affine}.get(dtype.char, _plain_affine)
+    index = np.arange(n)
     values = np.empty(n, dtype)
-    values[:half] = fused(index[:half], step, start)
-    values[half:] = fused(index[n - half - 1 :: -1], -step, end)
+    first, last = values[:half], values[half:]
+    first[...], last[...] = index[:half], index[n - half - 1 :: -1]
+    for part, by, near in ((first, step, start), (last, -step, end)):
+        if dtype.char in "fd":
+            scale(part, by, near)
+        else:
+            part[...] = part * by + near
     return values
-
-
-def _plain_affine(x: np.ndarray, scale: Any, shift: Any) -> np.ndarray:
-    return x * scale + shift
 
 
 def eye(

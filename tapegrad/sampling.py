@@ -70,8 +70,10 @@ def check_generator(function: str, generator: Any) -> None:
 
 
 def _check(function: str, generator: Any, out: Any, layout: Any, device: Any, pin: Any) -> None:
-    check_generator(function, generator)
-    check_options(function, out, layout, device, pin)
+    if generator is not None:
+        check_generator(function, generator)
+    if out is not None or layout is not None or device is not None or pin:
+        check_options(function, out, layout, device, pin)
 
 
 # -- of a size -------------------------------------------------------------------------------------

@@ -85,20 +85,29 @@ def stamp(array: np.ndarray, serial: int, in_variable: bool = False) -> None:
     It is called with a Tensor's ``_array``, or (``in_variable``) with a local variable that has it:
     then as many references as that make tell that no record has saved the array.
     """
-    if sys.getrefcount(array) > _ALONE[in_variable] or not _is_only_view(array):
+    shared = sys.getrefcount(array) > _ALONE[in_variable]
+    root = array
+    if array.base is not None:
+        shared = shared or not _is_only_view(array)
+        root = owner(array)
+    if shared:
         clock.latest = serial
-    root = owner(array)
-    key = id(root)
-    entry = stamps.get(key)
+    entry = stamps.get(id(root))
     if entry is None:
-
-        def forget(_: object, key: int = key) -> None:
-            stamps.pop(key, None)
-
-        entry = stamps[key] = Stamp(weakref.ref(root, forget))
+        entry = _first_stamp(root)
     entry.serial = serial
     entry.version += 1
     entry.recent.append(serial)
+
+
+def _first_stamp(root: np.ndarray) -> Stamp:
+    key = id(root)
+
+    def forget(_: object) -> None:
+        stamps.pop(key, None)
+
+    entry = stamps[key] = Stamp(weakref.ref(root, forget))
+    return entry
 
 
 def stamp_if_shared(array: np.ndarray, serial: int) -> None:

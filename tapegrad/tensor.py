@@ -404,15 +404,18 @@ class View:
     def __init__(
         self, base: Tensor, primitive: Primitive, params: tuple[Any, ...], recording: bool
     ) -> None:
-        above = view_of(base)
         self.base = base
         #: The base's array when the view was made; its shape may be changed in place.
         self.array = base._array
-        self.root: Tensor = base if above is None else above.root
+        self.root: Tensor = base
         self.primitive = primitive
         self.params = params
         #: Whether it is, or is a view of, one of several views that one function made.
-        self.several = primitive.several or (above is not None and above.several)
+        self.several = primitive.several
+        above = view_of(base) if base._spec.special else None
+        if above is not None:
+            self.root = above.root
+            self.several = self.several or above.several
         self.recording = recording
         self.inference = not recording and modes.inference
         self.root_place = self.root._place

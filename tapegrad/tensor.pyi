@@ -15,8 +15,8 @@ import numpy as np
 
 from tapegrad import dtypes, layouts
 from tapegrad.autograd.hooks import RemovableHandle
+from tapegrad.generator import Generator
 from tapegrad.primitive import Primitive
-from tapegrad.random import Generator
 from tapegrad.size import Size
 from tapegrad.spec import Spec
 

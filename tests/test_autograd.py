@@ -745,6 +745,24 @@ def test_an_in_place_change_of_the_base_reaches_its_views():
     assert x.grad.tolist() == [0, 36, 54]
 
 
+@pytest.mark.parametrize("change", ["add_(1.0)", "mul_(2)", "sub_(other)"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_view_from_before_its_base_was_recorded_is_changed(change, first):
+    w = leaf(1, 2, 3)
+    base = tg.ones(3, dtype=tg.float64)
+    part = base[:2]
+    other = tg.ones(2, dtype=tg.float64)
+    if first:
+        part.mul_(2.0)  # in one step, as nothing is recorded yet
+    base.mul_(w)
+    eval(f"part.{change}", {"part": part, "other": other})
+    base.sum().backward()
+    expected = 2 if first else 1
+    expected *= 2 if change == "mul_(2)" else 1
+    assert w.grad.tolist() == [expected, expected, 1]
+    assert base._version == 2 + first
+
+
 def test_views_of_views_change_together():
     x = tg.arange(1, 7, dtype=tg.float64).reshape(2, 3).requires_grad_()
     y = x * 1

@@ -10,8 +10,8 @@ import pytest
 # unless a longer one ("nn.functional") is listed too.
 LAYERS = (
     (
-        *("axes", "dtypes", "size", "layouts", "modes", "storage", "random", "variates", "cuda"),
-        *("fused", "threads", "buffers", "collector"),
+        *("axes", "dtypes", "size", "layouts", "modes", "storage", "random", "generator"),
+        *("variates", "cuda", "fused", "threads", "buffers", "collector"),
     ),
     ("printing", "primitive", "declaration", "products", "spec"),
     ("broadcast", "tape", "stats", "wengert"),

@@ -18,9 +18,13 @@ from tapegrad.kernels.native import ufunc_loop
 from tapegrad.modes import switch
 from tapegrad.primitive import Primitive, structural
 from tapegrad.recording import apply
+from tapegrad.rules.indexing import alias_
 from tapegrad.rules.reductions import sum_all
+from tapegrad.rules.shape import reshape_
+from tapegrad.rules.splitting import split_
 from tapegrad.shortpaths import short_paths
 from tapegrad.tape import tape
+from tapegrad.tensor import View
 from tests.samples import SAMPLES
 
 pytestmark = pytest.mark.skipif(
@@ -167,7 +171,10 @@ MIXED = [
     (lambda a: a[1:3].T, lambda b: b[1:3].T), (lambda a: a.expand(2, 4, 4), lambda b: b),
     (lambda a: a[:1].expand(4, 4), lambda b: b), (lambda a: a[:, :1].expand(4, 4), lambda b: b),
     (lambda a: a[0:0], lambda b: b[:1]), (lambda a: a[..., None], lambda b: b[:, None]),
-    (lambda a: a[:, None], lambda b: b[0]),
+    (lambda a: a[:, None], lambda b: b[0]), (lambda a: a[0, :, None], lambda b: b[0]),
+    (lambda a: a[0], lambda b: b[0, :, None] * 1), (lambda a: a[..., None], lambda b: b[0]),
+    (lambda a: a[:, None, None], lambda b: b[:, None]), (lambda a: a[:1, :1], lambda b: b[0]),
+    (lambda a: a[0, :0, None], lambda b: b[0]), (lambda a: a[0, :, None], lambda b: b[0, :3]),
 ]  # fmt: skip
 
 
@@ -335,10 +342,34 @@ def test_native_apply_is_apply(sample, monkeypatch):
         assert repr(a) == repr(b)
 
 
+@pytest.mark.parametrize("paused", [False, True])
+@pytest.mark.parametrize("base", ["plain", "leaf", "recorded", "view", "several", "inference"])
+@pytest.mark.parametrize("view", [alias_, reshape_, split_])
+def test_native_apply_marks_views_as_in_python(view, base, paused):
+    params = {alias_: (...,), reshape_: ((2, 2),), split_: (slice(0, 2), 1)}[view]
+    leaf = tg.ones(4, requires_grad=base != "plain")
+    x = {
+        "recorded": lambda: leaf * 2,
+        "view": lambda: leaf[:4],
+        "several": lambda: leaf.split(4)[0],
+    }
+    with tg.inference_mode(base == "inference"):
+        tensor = x.get(base, lambda: leaf.detach() if base == "inference" else leaf)()
+    with tg.set_grad_enabled(not paused):
+        found, expected = (way(view, (tensor,), params) for way in (Primitive.apply, apply))
+    assert found._spec is expected._spec
+    if base == "inference":
+        return
+    for slot in View.__slots__:
+        value, wanted = getattr(found._extra, slot), getattr(expected._extra, slot)
+        assert value is wanted or (slot == "params" and value == wanted), slot
+
+
 def test_native_apply_leaks_nothing():
     x = tg.rand(4, 3, dtype=tg.float64, requires_grad=True)
     w = tg.rand(3, dtype=tg.float64)
-    held = [x._array, w._array, x._place, x._spec, None, x._spec.shape, sum_all]
+    held = [x._array, w._array, x._place, x._spec, None, False, x._spec.shape, sum_all]
+    held += [View, reshape_, x._spec.as_special]
     before = sys.getrefcount(x._spec.dtype)
     for _ in range(500):
         np.dot(x._array, w._array)

@@ -272,6 +272,16 @@ def test_grids():
             assert np.array_equal(grid.numpy(), wanted)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("shape", [(3, 1), (2, 3, 1), (2, 3, 4), (1, 3, 0)])
+def test_what_is_expanded_has_the_strides_of_numpy(shape, turned):
+    x = np.arange(3.0).reshape(1, 3).T if turned else np.arange(3.0).reshape(3, 1)
+    ours, expected = tg.from_numpy(x).expand(shape).numpy(), np.broadcast_to(x, shape)
+    assert (ours.strides, ours.flags.writeable) == (expected.strides, False)
+    assert np.array_equal(ours, expected)
+    assert not ours.size or np.shares_memory(ours, x)
+
+
 def test_view_that_is_impossible():
     x = tg.arange(12.0).reshape(3, 4)
     with pytest.raises(RuntimeError, match=r"Use \.reshape"):

@@ -21,8 +21,8 @@ from typing import Any
 
 import tapegrad
 from tapegrad import dtypes, layouts, operators
+from tapegrad.generator import Generator
 from tapegrad.primitive import primitives
-from tapegrad.random import Generator
 from tapegrad.tape import Tape as ProcessTape
 
 operators.load_rest()
@@ -45,8 +45,8 @@ import numpy as np
 
 from tapegrad import dtypes, layouts
 from tapegrad.autograd.hooks import RemovableHandle
+from tapegrad.generator import Generator
 from tapegrad.primitive import Primitive
-from tapegrad.random import Generator
 from tapegrad.size import Size
 from tapegrad.spec import Spec
 from tapegrad.tape import Tape as ProcessTape

@@ -20,7 +20,6 @@ from tapegrad.batched import Batched, batched
 from tapegrad.operands import NUMBERS, promotion
 from tapegrad.primitive import Primitive
 from tapegrad.rules.drawing import drawn_forward
-from tapegrad.rules.extrema import index_forward
 from tapegrad.rules.gathering import constant_forward
 from tapegrad.rules.joining import stack
 from tapegrad.rules.shape import reshape_
@@ -32,7 +31,7 @@ Values = tuple[Any, ...]
 Rule = Callable[[Primitive, int, Values, tuple[bool, ...], tuple[Any, ...]], Any]
 
 #: Functions that only hand a parameter on: their result is the same for all samples.
-CONSTANT = (constant_forward, index_forward, drawn_forward)
+CONSTANT = (constant_forward, drawn_forward)
 
 
 def apply(primitive: Primitive, inputs: Values, params: tuple[Any, ...]) -> Any:

@@ -15,8 +15,11 @@ from tapegrad.kernels.cache import source_cache
 from tapegrad.kernels.layout import (
     ARRAY_SLOT,
     AS_ARRAY,
+    AS_SPECIAL_SLOT,
     CODE_SLOT,
     DIFFERENTIABLE_SLOT,
+    EXTRA_SLOT,
+    FALSE,
     FLOATING_POINT_ERROR,
     FORWARD_SLOT,
     MARK_VIEW,
@@ -29,21 +32,35 @@ from tapegrad.kernels.layout import (
     PLANS_SLOT,
     PRIMITIVE,
     RECORDS,
+    ROOT_PLACE_SLOT,
+    ROOT_SLOT,
     RUNTIME_WARNING,
     SERIALS,
+    SEVERAL_SLOT,
     SHAPE_SLOT,
     SHARED_FIELDS,
     SPEC_OF,
     SPEC_SLOT,
+    SPECIAL_SLOT,
     SPECS,
     TENSOR,
     TRUE,
     TUPLE,
     USUAL_SLOT,
     VARIADIC_SLOT,
+    VIEW,
+    VIEW_ARRAY_SLOT,
+    VIEW_BASE_SLOT,
+    VIEW_FUNCTION_SLOT,
+    VIEW_INFERENCE_SLOT,
+    VIEW_PARAMS_SLOT,
+    VIEW_PRIMITIVE_SLOT,
+    VIEW_RECORDING_SLOT,
+    VIEW_SEVERAL_SLOT,
     VIEW_SLOT,
 )
 from tapegrad.kernels.native import (
+    BASE,
     DESCR,
     DIMENSIONS,
     NDIM,
@@ -195,20 +212,56 @@ def _apply(fields: int, self: int, args: int, count: int, names: int) -> int:
     decref(places)
     if done and load64(primitive + shared[VIEW_SLOT]) == true:
         made = held(params) if params != 0 else tuple_new(0)
-        store64(stack, out)
-        store64(stack + 8, primitive)
-        store64(stack + 16, tuple_get(inputs, 0))
-        store64(stack + 24, made)
-        marked = types.int64(0)
-        if made != 0:
+        base = tuple_get(inputs, 0)
+        if made == 0:
+            done = False
+        elif is_simple_view(shared, array, base):
+            done = make_view(shared, out, primitive, base, made, mode)
+        else:
+            store64(stack, out)
+            store64(stack + 8, primitive)
+            store64(stack + 16, base)
+            store64(stack + 24, made)
             marked = call_object(shared[MARK_VIEW], stack, 4, 0)
-        decref(marked)
+            decref(marked)
+            done = marked != 0
         decref(made)
-        done = marked != 0
     if not done:
         decref(out)
         return 0
     return out
+
+
+@register_jitable
+def is_simple_view(shared: Any, array: Any, base: Any) -> Any:
+    """Whether an array shares the memory of a Tensor that isn't special itself."""
+    shares = array == load64(base + shared[ARRAY_SLOT]) or load64(array + BASE) != 0
+    return (
+        shares and load64(load64(base + shared[SPEC_SLOT]) + shared[SPECIAL_SLOT]) != shared[TRUE]
+    )
+
+
+@register_jitable
+def make_view(shared: Any, out: Any, primitive: Any, base: Any, params: Any, mode: Any) -> Any:
+    """`recording.mark_view` for such a base. False with an exception set."""
+    view = new_object(shared[VIEW], 0)
+    if view != 0:
+        recording = shared[TRUE] if mode == RECORDING else shared[FALSE]
+        store64(view + shared[VIEW_ARRAY_SLOT], held(load64(base + shared[ARRAY_SLOT])))
+        store64(view + shared[VIEW_BASE_SLOT], held(base))
+        store64(view + shared[VIEW_FUNCTION_SLOT], held(shared[NONE]))
+        store64(view + shared[VIEW_INFERENCE_SLOT], held(shared[FALSE]))
+        store64(view + shared[VIEW_PARAMS_SLOT], held(params))
+        store64(view + shared[VIEW_PRIMITIVE_SLOT], held(primitive))
+        store64(view + shared[VIEW_RECORDING_SLOT], held(recording))
+        store64(view + shared[VIEW_SEVERAL_SLOT], held(load64(primitive + shared[SEVERAL_SLOT])))
+        store64(view + shared[ROOT_SLOT], held(base))
+        store64(view + shared[ROOT_PLACE_SLOT], held(load64(base + shared[PLACE_SLOT])))
+        store64(out + shared[EXTRA_SLOT], view)
+        spec = load64(out + shared[SPEC_SLOT])
+        store64(out + shared[SPEC_SLOT], held(load64(spec + shared[AS_SPECIAL_SLOT])))
+        decref(spec)
+    return view != 0
 
 
 @register_jitable

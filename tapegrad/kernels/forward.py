@@ -39,6 +39,7 @@ from tapegrad.kernels.layout import (
     SHARED_FIELDS,
     SHORT_SLOT,
     SPEC_SLOT,
+    SPECS,
     TENSOR,
     TRUE,
     ZERO,
@@ -49,11 +50,13 @@ from tapegrad.kernels.native import (
     DIMENSIONS,
     NDIM,
     TYPE,
+    VECTOR,
     as_float,
     call_new_array,
     call_object,
     call_ufunc_loop,
     call_with_self,
+    clear_error,
     compile_native,
     decref,
     dict_get,
@@ -68,15 +71,18 @@ from tapegrad.kernels.native import (
     own_int,
     pointer_to,
     store64,
+    tuple_get,
     tuple_new,
     tuple_set,
     tuple_size,
     untrack,
+    vector,
 )
 from tapegrad.kernels.spreading import (
     FULL,
     ONE,
     OTHER,
+    common_shape,
     form_of,
     has_shape,
     split_rows,
@@ -127,6 +133,25 @@ def is_short(shared: Any, spec: Any, array: Any, descr: Any) -> Any:
     return short and has_shape(array, load64(spec + shared[SHAPE_SLOT]))
 
 
+@register_jitable
+def spec_of_both(shared: Any, x_shape: Any, y_shape: Any, descr: Any) -> Any:
+    """The spec of what two operands are broadcast to, if there is one and it is short; else 0."""
+    spec = types.int64(0)
+    shape = common_shape(x_shape, y_shape)
+    key = tuple_new(2) if shape != 0 else types.int64(0)
+    if key != 0:
+        tuple_set(key, 0, shape)
+        tuple_set(key, 1, held(descr))
+        spec = dict_get(shared[SPECS], key)
+        decref(key)
+    else:
+        decref(shape)
+        clear_error()
+    if spec != 0 and load64(spec + shared[SHORT_SLOT]) != shared[TRUE]:
+        spec = types.int64(0)
+    return spec
+
+
 def _forward(operator: int, self: int, args: int, count: int, names: int) -> int:
     """Run an operator on ``self`` (0: a function's call) and ``count`` arguments at ``args``.
 
@@ -155,7 +180,8 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
         descr = load64(x_array + DESCR)
         ready = is_short(shared, spec, x_array, descr)
     x_spec = y_spec = spec
-    largest = x_array  # has the shape of the result
+    largest = x_array  # has the shape of the result, if that isn't one of both
+    shape_of_both = types.int64(0)
     number = False  # whether y is one of which no array is kept
     x_form = y_form = types.int64(FULL)
     rows = types.int64(1)
@@ -179,7 +205,16 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
                     y_form = types.int64(FULL)
                     x_form, rows = form_of(y_shape, x_shape)
                     spec, largest = y_spec, y_array
-                ready = x_form != OTHER
+                if x_form == OTHER:
+                    spec = spec_of_both(shared, x_shape, y_shape, descr)
+                    ready = spec != 0
+                if x_form == OTHER and ready:
+                    shape_of_both = load64(spec + shared[SHAPE_SLOT])
+                    x_form, rows = form_of(shape_of_both, x_shape)
+                    y_form, y_rows = form_of(shape_of_both, y_shape)
+                    ready = x_form != OTHER and y_form != OTHER
+                    ready = ready and (rows == 1 or y_rows == 1 or rows == y_rows)
+                    rows = max(rows, y_rows)
         elif op[NUMBERS] != 0 and (kind == shared[FLOAT] or kind == shared[INT]):
             y_array = dict_get(load64(spec + shared[CONSTANTS_SLOT]), y)
             # A number that isn't kept: Python keeps it, or (as 0) it is made an array each time.
@@ -194,8 +229,16 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
     itemsize = types.int64(4 if descr == shared[DESCR_32] else 8)
     n = types.int64(1)
     ndim = types.int64(0)
+    sizes = types.int64(0)
     if ready:
         ndim = load32(largest + NDIM)
+        sizes = load64(largest + DIMENSIONS)
+        if shape_of_both != 0:
+            ndim = tuple_size(shape_of_both)
+            sizes = vector()
+            ready = ndim <= VECTOR
+            for k in range(ndim if ready else 0):
+                store64(sizes + 8 * k, own_int(tuple_get(shape_of_both, k)))
         n = own_int(load64(spec + shared[NBYTES_SLOT])) // itemsize
         rows = split_rows(x_array, x_form, rows)
         if y_array != 0:
@@ -235,7 +278,7 @@ def _forward(operator: int, self: int, args: int, count: int, names: int) -> int
     incref(out_descr)
     array = call_new_array(
         shared[NEW_ARRAY],
-        (shared[NDARRAY], out_descr, ndim, load64(largest + DIMENSIONS), 0, 0, 0, 0),
+        (shared[NDARRAY], out_descr, ndim, sizes, 0, 0, 0, 0),
     )
     if op[SWAPPED]:
         x_array, y_array = y_array, x_array

@@ -27,7 +27,9 @@ __all__ = ["SHARED_FIELDS", "make_shared"]
     NDARRAY,
     TUPLE,
     PRIMITIVE,
+    VIEW,
     NONE,
+    FALSE,
     TRUE,
     ZERO,
     DESCR_32,  # ids of dtypes
@@ -38,7 +40,15 @@ __all__ = ["SHARED_FIELDS", "make_shared"]
     PLACE_SLOT,
     GRAD_SLOT,
     EXTRA_SLOT,
-    ROOT_SLOT,  # offsets in a View
+    VIEW_ARRAY_SLOT,  # offsets in a View
+    VIEW_BASE_SLOT,
+    VIEW_FUNCTION_SLOT,
+    VIEW_INFERENCE_SLOT,
+    VIEW_PARAMS_SLOT,
+    VIEW_PRIMITIVE_SLOT,
+    VIEW_RECORDING_SLOT,
+    VIEW_SEVERAL_SLOT,
+    ROOT_SLOT,
     ROOT_PLACE_SLOT,
     SHORT_SLOT,  # offsets in a Spec
     SPECIAL_SLOT,
@@ -50,12 +60,14 @@ __all__ = ["SHARED_FIELDS", "make_shared"]
     NBYTES_SLOT,
     DIFFERENTIABLE_SLOT,
     AS_BOOL_SLOT,
+    AS_SPECIAL_SLOT,
     USUAL_SLOT,  # offsets in a Primitive
     FORWARD_SLOT,
     CODE_SLOT,
     PLANS_SLOT,
     VIEW_SLOT,
     VARIADIC_SLOT,
+    SEVERAL_SLOT,
     PLAIN,  # addresses of the switch's fields
     PAUSED,
     LIMIT,
@@ -70,8 +82,8 @@ __all__ = ["SHARED_FIELDS", "make_shared"]
     MARK_VIEW,
     BYTES,  # kept by records since the last sweep, of arrays that are not small
     NEW_ARRAY,  # address of PyArray_NewFromDescr
-) = range(51)
-SHARED_FIELDS = 51
+) = range(63)
+SHARED_FIELDS = 63
 
 #: The number of PyArray_NewFromDescr in NumPy's table of functions.
 NEW_FROM_DESCR = 94
@@ -85,21 +97,33 @@ def make_shared(kind: Any, view_kind: Any, mark_view: Callable[..., None]) -> np
     fields = np.zeros(SHARED_FIELDS, np.int64)
     counter, sweep = tape.next_serial.__self__, tape.sweep  # type: ignore[attr-defined]
     errors = (FloatingPointError, RuntimeWarning)
-    kinds = (kind, float, int, *errors, np.ndarray, tuple, Primitive)
-    things = (*kinds, None, True, 0, *map(np.dtype, "fd?"))
+    kinds = (kind, float, int, *errors, np.ndarray, tuple, Primitive, view_kind)
+    things = (*kinds, None, False, True, 0, *map(np.dtype, "fd?"))
     fields[TENSOR : TENSOR + len(things)] = [id(thing) for thing in things]
     for first, owner, slots in (
         (ARRAY_SLOT, kind, ("_array", "_spec", "_place", "_grad", "_extra")),
-        (ROOT_SLOT, view_kind, ("root", "root_place")),
+        (
+            VIEW_ARRAY_SLOT,
+            view_kind,
+            (
+                *("array", "base", "function", "inference", "params", "primitive", "recording"),
+                *("several", "root", "root_place"),
+            ),
+        ),
         (
             SHORT_SLOT,
             Spec,
             (
                 *("short", "special", "inference", "detached"),
                 *("number", "constants", "shape", "nbytes", "differentiable", "as_bool"),
+                "as_special",
             ),
         ),
-        (USUAL_SLOT, Primitive, ("usual", "forward", "code", "plans", "view", "variadic")),
+        (
+            USUAL_SLOT,
+            Primitive,
+            ("usual", "forward", "code", "plans", "view", "variadic", "several"),
+        ),
     ):
         fields[first : first + len(slots)] = [offset_of(owner, slot) for slot in slots]
     switches = [id(switch) + offset_of(Switch, slot) for slot in ("plain", "paused", "limit")]

@@ -44,7 +44,7 @@ TYPE = 8
 
 # Offsets in PyArrayObject_fields, after the object's head (16 bytes): data, nd, dimensions,
 # strides, base, descr, flags. The layout is part of NumPy's public ABI.
-DATA, NDIM, DIMENSIONS, STRIDES, DESCR, FLAGS = 16, 24, 32, 40, 56, 64
+DATA, NDIM, DIMENSIONS, STRIDES, BASE, DESCR, FLAGS = 16, 24, 32, 40, 48, 56, 64
 C_CONTIGUOUS, ALIGNED = 0x1, 0x100
 
 list_set = types.ExternalFunction("PyList_SetItem", types.int32(I64, I64, I64))

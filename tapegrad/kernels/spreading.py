@@ -21,16 +21,20 @@ from tapegrad.kernels.native import (
     STRIDES,
     call_ufunc_loop,
     copy_bytes,
+    decref,
+    held,
     load32,
     load64,
     own_int,
     pointer_to,
     tuple_get,
+    tuple_new,
+    tuple_set,
     tuple_size,
 )
 from tapegrad.kernels.tools import ADD, TOOL_FIELDS
 
-__all__ = ["COLUMN", "FULL", "ONE", "OTHER", "ROW", "form_of", "has_shape"]
+__all__ = ["COLUMN", "FULL", "ONE", "OTHER", "ROW", "common_shape", "form_of", "has_shape"]
 __all__ += ["split_rows", "steps_of", "sum_into"]
 
 FULL, ROW, COLUMN, ONE, OTHER = range(5)
@@ -84,6 +88,28 @@ def form_of(out_shape: Any, shape: Any) -> Any:
         form = types.int64(COLUMN)
         rows = kept
     return form, rows
+
+
+@register_jitable
+def common_shape(x_shape: Any, y_shape: Any) -> Any:
+    """The shape in which two are broadcast, of which it is neither: a new tuple; 0: none."""
+    m, n = tuple_size(x_shape), tuple_size(y_shape)
+    ndim = max(m, n)
+    shape = tuple_new(ndim)
+    fits = shape != 0
+    for k in range(ndim if fits else 0):
+        i, j = k - (ndim - m), k - (ndim - n)
+        size = tuple_get(y_shape if i < 0 else x_shape, j if i < 0 else i)
+        if i >= 0 and j >= 0 and own_int(size) == 1:
+            size = tuple_get(y_shape, j)
+        elif i >= 0 and j >= 0:
+            other = own_int(tuple_get(y_shape, j))
+            fits = fits and (other == 1 or other == own_int(size))
+        tuple_set(shape, k, held(size))
+    if shape != 0 and not fits:
+        decref(shape)
+        shape = types.int64(0)
+    return shape
 
 
 @register_jitable

@@ -149,8 +149,11 @@ def sizes_of(sizes: tuple[Any, ...], keyword: Any = None) -> tuple[int, ...]:
         if type(first) is int:
             return sizes
         if not hasattr(first, "_spec") and not hasattr(first, "__index__"):
-            sizes = first
-    return tuple([n if type(n) is int else _index(n) for n in sizes])
+            sizes = tuple(first)
+    for n in sizes:
+        if type(n) is not int:
+            return tuple([_index(n) for n in sizes])
+    return sizes
 
 
 def _index(n: Any) -> int:

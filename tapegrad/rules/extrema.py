@@ -16,6 +16,7 @@ from tapegrad.declaration import public
 from tapegrad.primitive import Primitive, select, structural
 from tapegrad.rules.arguments import dtype_name, refuse, with_numpy_names, with_out
 from tapegrad.rules.clamping import maximum, minimum
+from tapegrad.rules.gathering import constant, mesh
 from tapegrad.rules.reductions import kept
 from tapegrad.rules.results import named
 
@@ -124,17 +125,21 @@ def aminmax(input: Any, *, dim: int | None = None, keepdim: bool = False) -> Any
 
 
 def max_at_forward(x, axis, keepdims, index):
+    if x.ndim == 1:
+        return taken_forward(x, axis, keepdims, index)
     return np.maximum.reduce(x, axis, None, None, keepdims)
 
 
 def min_at_forward(x, axis, keepdims, index):
+    if x.ndim == 1:
+        return taken_forward(x, axis, keepdims, index)
     return np.minimum.reduce(x, axis, None, None, keepdims)
 
 
 def taken_forward(x, axis, keepdims, index):
     if not axis:
         return x.copy()
-    out = np.take_along_axis(x, index, axis[0])
+    out = x[mesh(index, axis[0])]
     return out if keepdims else out.squeeze(axis)
 
 
@@ -153,13 +158,6 @@ median_at = structural("median", taken_forward, chosen_x, grad_name="MedianBackw
 nanmedian_at = structural("nanmedian", taken_forward, chosen_x, grad_name="NanmedianBackward1")
 
 
-def index_forward(x, index):
-    return index
-
-
-#: Positions as a Tensor.
-index_ = structural("index_of", index_forward, None)
-
 FIELDS = ("values", "indices")
 
 
@@ -170,7 +168,7 @@ def _with_index(made: Any, name: str, input: Any, axis: int, keepdim: bool, inde
     values = Primitive.apply(made, (input,), (axes, bool(keepdim), index))
     # A copy: the record keeps the index, and users may change theirs.
     shown = index.copy() if keepdim or not ndim else index.reshape(values._spec.shape).copy()
-    return named(name, FIELDS)(values, Primitive.apply(index_, (input,), (shown,)))
+    return named(name, FIELDS)(values, constant(input, shown))
 
 
 def _extremum(name: str, input: Any, dim: Any, keepdim: bool, argument: Any, made: Any) -> Any:
@@ -183,7 +181,7 @@ def _extremum(name: str, input: Any, dim: Any, keepdim: bool, argument: Any, mad
     _not_empty(input, (axis,), name)
     refuse(input, "c", f"{name}(): does not support complex input")
     x = input._array
-    index = argument(x, axis, keepdims=True) if x.ndim else np.zeros((), np.int64)
+    index = argument(x, axis, True) if x.ndim else np.zeros((), np.int64)
     return _with_index(made[1], name, input, axis, keepdim, index)
 
 
@@ -204,7 +202,7 @@ def max(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None
     """The maximum of all, or ``(values, indices)`` along ``dim``, or `maximum` of two Tensors."""
     if other is not None or (dim is not None and not _is_number(dim, "max")):
         return maximum(input, dim if other is None else other)
-    return _extremum("max", input, dim, keepdim, np.argmax, (max_, max_at))
+    return _extremum("max", input, dim, keepdim, argmax_forward, (max_, max_at))
 
 
 @public
@@ -213,15 +211,15 @@ def min(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None
     """The minimum of all, or ``(values, indices)`` along ``dim``, or `minimum` of two Tensors."""
     if other is not None or (dim is not None and not _is_number(dim, "min")):
         return minimum(input, dim if other is None else other)
-    return _extremum("min", input, dim, keepdim, np.argmin, (min_, min_at))
+    return _extremum("min", input, dim, keepdim, argmin_forward, (min_, min_at))
 
 
 def argmax_forward(x, axis, keepdims):
-    return np.argmax(x, axis, keepdims=keepdims)
+    return x.argmax(axis, keepdims=keepdims)
 
 
 def argmin_forward(x, axis, keepdims):
-    return np.argmin(x, axis, keepdims=keepdims)
+    return x.argmin(axis, keepdims=keepdims)
 
 
 argmax_ = structural("argmax", argmax_forward, None)

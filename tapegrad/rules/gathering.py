@@ -13,7 +13,7 @@ import numpy as np
 from tapegrad.axes import wrap_axis
 from tapegrad.declaration import public
 from tapegrad.fused import fused
-from tapegrad.primitive import structural
+from tapegrad.primitive import Primitive, structural
 from tapegrad.rules.arguments import dtype_name, with_out
 from tapegrad.rules.indexing import (
     ALL,
@@ -37,12 +37,16 @@ def constant_forward(x, array):
     return array
 
 
-#: An array as a Tensor, where a face has a Tensor at hand.
-constant = structural("constant", constant_forward, None)
+constant_ = structural("constant", constant_forward, None)
 gather_ = structural("gather", advanced_forward, advanced_x)
 take_ = structural("take", advanced_forward, advanced_x)
 index_select_ = structural("index_select", advanced_forward, advanced_x)
 masked_select_ = structural("masked_select", advanced_forward, advanced_x)
+
+
+def constant(input: Any, array: np.ndarray) -> Any:
+    """An array as a Tensor, where a face has a Tensor at hand."""
+    return Primitive.apply(constant_, (input,), (array,))
 
 
 def add_forward(x, y, index):
@@ -63,6 +67,8 @@ put_add = structural("index_put", add_forward, add_x, put_y)
 def mesh(index: np.ndarray, axis: int) -> tuple[np.ndarray, ...]:
     """The index that takes ``index`` along ``axis`` and its own position elsewhere."""
     ndim = index.ndim
+    if ndim == 1:
+        return (index,)
     return tuple(
         index if d == axis else np.arange(n).reshape((1,) * d + (n,) + (1,) * (ndim - 1 - d))
         for d, n in enumerate(index.shape)
@@ -73,23 +79,34 @@ def _long_index(index: Any, name: str, wanted: str = "int32/int64") -> np.ndarra
     array = index._array if hasattr(index, "_array") else np.asarray(index)
     if array.dtype.char not in "ilq":
         raise RuntimeError(f"{name}(): Expected dtype {wanted} for index")
-    return array.astype(np.int64)
+    return array.astype(INT64)
+
+
+INT64, UINT64 = np.dtype(np.int64), np.dtype(np.uint64)
+
+
+def is_within(index: np.ndarray, size: int) -> bool:
+    """Whether all of an index of int64 is in [0, size)."""
+    if not index.size:
+        return True
+    # Without their signs negative numbers are large. (A reduction takes five times as long.)
+    numbers = index.view(UINT64)
+    return bool(numbers.item(numbers.argmax()) < size)
 
 
 def check_bounds(index: np.ndarray, axis: int, size: int, error: Any, text: str = "") -> None:
     """Raise ``error`` unless all of a (non-negative) index of int64 is below ``size``."""
-    # Without their signs negative numbers are large.
-    if index.size and np.maximum.reduce(index.view(np.uint64), None) >= size:
+    if not is_within(index, size):
         bad = int(index.min()) if index.min() < 0 else int(index.max())
         raise error(f"{text}index {bad} is out of bounds for dimension {axis} with size {size}")
 
 
 def mesh_of(input: Any, dim: int, index: Any, name: str, src: Any = None) -> Any:
     """The axis, and the index that `gather` and `scatter` share, checked."""
-    axis = wrap_axis(dim, input.ndim)
-    array = _long_index(index, name)
     shape = input._spec.shape
-    if max(array.ndim, 1) != max(len(shape), 1):
+    axis = wrap_axis(dim, len(shape))
+    array = _long_index(index, name)
+    if (array.ndim or 1) != (len(shape) or 1):
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
     if src is None and len(shape) == array.ndim == 1:
         check_bounds(array, axis, shape[0], RuntimeError)
@@ -116,7 +133,7 @@ def mesh_of(input: Any, dim: int, index: Any, name: str, src: Any = None) -> Any
 
 def as_vector(input: Any) -> Any:
     """A 0-d Tensor as a vector of one, as which torch indexes it."""
-    return input if input.ndim else input.reshape(1)
+    return input if input._spec.ndim else input.reshape(1)
 
 
 def shaped(result: Any, shape: tuple[int, ...]) -> Any:
@@ -134,7 +151,8 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> An
     if not index._spec.size:  # of any dtype and number of dimensions
         return gather_(input.reshape(-1), (np.empty(index._spec.shape, np.int64),))
     where = mesh_of(input, dim, index, "gather")
-    return shaped(gather_(as_vector(input), where), index._spec.shape)
+    out = Primitive.apply(gather_, (as_vector(input),), (where,))
+    return shaped(out, index._spec.shape)
 
 
 @public(numpy=[np.take_along_axis])
@@ -170,11 +188,12 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Any:
 
 def rows_of(input: Any, dim: int, index: Any, name: str, wanted: str) -> Any:
     """The axis, a 1-d index along it as an array, and its size."""
-    axis = wrap_axis(dim, input.ndim)
+    shape = input._spec.shape
+    axis = wrap_axis(dim, len(shape))
     array = _long_index(index, name, wanted)
     if array.ndim > 1:
         raise IndexError(f"{name}(): Index is supposed to be a vector")
-    return axis, array.reshape(-1), input._spec.shape[axis] if input.ndim else 1
+    return axis, array.reshape(-1), shape[axis] if shape else 1
 
 
 @public
@@ -182,9 +201,9 @@ def rows_of(input: Any, dim: int, index: Any, name: str, wanted: str) -> Any:
 def index_select(input: Any, dim: int, index: Any) -> Any:
     """The parts at a 1-d index along ``dim``. Raises IndexError for one out of range."""
     axis, array, n = rows_of(input, dim, index, "index_select", "int32 or int64")
-    if array.size and np.maximum.reduce(array.view(np.uint64), None) >= n:
+    if not is_within(array, n):
         raise IndexError("index out of range in self")
-    out = index_select_(as_vector(input), (*(ALL,) * axis, array))
+    out = Primitive.apply(index_select_, (as_vector(input),), ((*(ALL,) * axis, array),))
     return out if input.ndim or array.size != 1 else out.reshape(())
 
 

@@ -59,6 +59,8 @@ embed = structural("embed", embed_forward, embed_x, grad_name="SliceBackwardBack
 
 
 def advanced_forward(x, index):
+    if len(index) == 1 and x.ndim == 1:
+        return np.asarray(x[index[0]])
     at = positions_of(index, x.shape) if x.size >= FEW else None
     if at is None:
         return np.asarray(x[index])

@@ -42,8 +42,7 @@ reshape_copy = structural(
 
 def _completed(sizes: tuple[int, ...], size: int) -> tuple[int, ...]:
     """Sizes with -1 resolved, checked against the number of elements."""
-    count = 1
-    unknown = False
+    count, unknown = 1, None
     for position, n in enumerate(sizes):
         if n >= 0:
             count *= n
@@ -51,15 +50,16 @@ def _completed(sizes: tuple[int, ...], size: int) -> tuple[int, ...]:
             raise RuntimeError(
                 f"invalid shape dimension {n} at index {position} of shape {list(sizes)}"
             )
-        elif unknown:
+        elif unknown is not None:
             raise RuntimeError("only one dimension can be inferred")
         else:
-            unknown = True
-    if not unknown and count == size:
-        return sizes
-    if unknown and count and size % count == 0:
-        return tuple([size // count if n == -1 else n for n in sizes])
-    if unknown and not count and not size:
+            unknown = position
+    if unknown is None:
+        if count == size:
+            return sizes
+    elif count and size % count == 0:
+        return (*sizes[:unknown], size // count, *sizes[unknown + 1 :])
+    if unknown is not None and not count and not size:
         raise RuntimeError(
             f"cannot reshape tensor of {size} elements into shape {list(sizes)} because the "
             "unspecified dimension size -1 can be any value and is ambiguous"
@@ -443,28 +443,24 @@ def expand(input: Any, *sizes: Any, size: Any = None, implicit: bool = False) ->
             f"the number of sizes provided ({len(wanted)}) must be greater or equal to the number "
             f"of dimensions in the tensor ({len(shape)})"
         )
-    if wanted[lead:] != shape or -1 in wanted:
-        wanted = tuple([_expanded(n, i, wanted, shape, i - lead) for i, n in enumerate(wanted)])
-    return Primitive.apply(expand_, (input,), (wanted,))
-
-
-def _expanded(n: int, i: int, wanted: tuple[int, ...], shape: tuple[int, ...], have: int) -> int:
-    if have < 0:
-        if n >= 0:
-            return n
-        raise RuntimeError(
-            f"The expanded size of the tensor ({n}) isn't allowed in a leading, non-existing "
-            f"dimension {i}"
-        )
-    if n == -1 or n == shape[have]:
-        return shape[have]
-    if shape[have] != 1 or n < 0:
-        raise RuntimeError(
-            f"The expanded size of the tensor ({n}) must match the existing size ({shape[have]}) "
-            f"at non-singleton dimension {i}.  Target sizes: {list(wanted)}.  Tensor sizes: "
-            f"{list(shape)}"
-        )
-    return n
+    new, sizes = wanted[:lead], wanted[lead:]
+    if -1 in sizes:
+        sizes = tuple([have if n == -1 else n for n, have in zip(sizes, shape)])
+    if sizes != shape:
+        for i, (n, have) in enumerate(zip(sizes, shape), lead):
+            if n != have and (have != 1 or n < 0):
+                raise RuntimeError(
+                    f"The expanded size of the tensor ({n}) must match the existing size ({have}) "
+                    f"at non-singleton dimension {i}.  Target sizes: {list(wanted)}.  Tensor "
+                    f"sizes: {list(shape)}"
+                )
+    for i, n in enumerate(new):
+        if n < 0:
+            raise RuntimeError(
+                f"The expanded size of the tensor ({n}) isn't allowed in a leading, non-existing "
+                f"dimension {i}"
+            )
+    return Primitive.apply(expand_, (input,), (new + sizes,))
 
 
 @public(method="only")

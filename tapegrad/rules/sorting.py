@@ -8,9 +8,9 @@ import numpy as np
 
 from tapegrad.axes import wrap_axis
 from tapegrad.declaration import public
-from tapegrad.primitive import structural
+from tapegrad.primitive import Primitive, structural
 from tapegrad.rules.arguments import refuse, sizes_of, with_out
-from tapegrad.rules.gathering import constant, mesh
+from tapegrad.rules.gathering import INT64, constant, is_within, mesh
 from tapegrad.rules.indexing import ALL, advanced_forward, index_
 from tapegrad.rules.results import named
 
@@ -51,16 +51,25 @@ def argwhere(input: Any) -> Any:
     return nonzero(input)
 
 
-def _order(array: np.ndarray, axis: int, descending: bool) -> np.ndarray:
-    """The positions that sort; equal elements keep their order, and nan counts as largest."""
+def _order(array: np.ndarray, axis: int, descending: bool, k: int | None = None) -> np.ndarray:
+    """The positions that sort, or the first ``k`` of them.
+
+    Equal elements keep their order, and nan counts as largest.
+    """
     if not array.ndim:
         return np.zeros((), np.int64)
+    lead = (ALL,) * axis
     if not descending:
-        return np.argsort(array, axis=axis, kind="stable")
+        order = array.argsort(axis, "stable")
+        return order if k is None else order[(*lead, slice(0, k))].copy()
     # Stable in descending order: sort the reversed array and turn the positions round.
-    backwards = (*(ALL,) * axis, slice(None, None, -1))
-    turned = np.argsort(array[backwards], axis=axis, kind="stable")
-    return (array.shape[axis] - 1 - turned)[backwards].copy()
+    turned = array[(*lead, BACKWARDS)].argsort(axis, "stable")[(*lead, BACKWARDS)]
+    if k is not None:
+        turned = turned[(*lead, slice(0, k))]
+    return np.asarray(np.arange(array.shape[axis] - 1, -1, -1)[turned])
+
+
+BACKWARDS = slice(None, None, -1)
 
 
 #: Of dimensions this long, a few are found without sorting all of them.
@@ -71,11 +80,11 @@ def _first(array: np.ndarray, axis: int, descending: bool, k: int) -> np.ndarray
     """The positions of the ``k`` elements that `_order` puts first; of equal ones, any."""
     n = array.shape[axis]
     if n < LONG or 4 * k > n or not k:
-        return _order(array, axis, descending)[(*(ALL,) * axis, slice(0, k))].copy()
+        return _order(array, axis, descending, k)
     end = slice(n - k, n) if descending else slice(0, k)
-    part = np.argpartition(array, n - k if descending else k - 1, axis)[(*(ALL,) * axis, end)]
-    order = _order(np.take_along_axis(array, part, axis), axis, descending)
-    return np.take_along_axis(part, order, axis)
+    part = array.argpartition(n - k if descending else k - 1, axis)[(*(ALL,) * axis, end)]
+    order = _order(array[mesh(part, axis)], axis, descending)
+    return np.asarray(part[mesh(order, axis)])
 
 
 def _given(input: Any, order: np.ndarray) -> Any:
@@ -84,9 +93,9 @@ def _given(input: Any, order: np.ndarray) -> Any:
 
 
 def _taken(primitive: Any, input: Any, axis: int, order: np.ndarray) -> Any:
-    if not input.ndim:
+    if not input._spec.ndim:
         return primitive(input.reshape(1), (np.zeros((), np.int64),))
-    return primitive(input, mesh(order, axis))
+    return Primitive.apply(primitive, (input,), (mesh(order, axis),))
 
 
 @public
@@ -98,7 +107,7 @@ def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = 
 @public
 def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
     """``(values, indices)``, sorted along ``dim``; equal elements keep their order."""
-    axis = wrap_axis(dim, input.ndim)
+    axis = wrap_axis(dim, input._spec.ndim)
     order = _order(input._array, axis, descending)
     values = _taken(sort_, input, axis, order)
     return named("sort", ("values", "indices"))(values, _given(input, order))
@@ -113,11 +122,11 @@ def msort(input: Any) -> Any:
 @public
 def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     """The ``k`` largest (or smallest) elements along ``dim``, as ``(values, indices)``."""
-    axis = wrap_axis(dim, input.ndim)
-    if not 0 <= k <= (input._spec.shape[axis] if input.ndim else 1):
+    shape, array = input._spec.shape, input._array
+    axis = wrap_axis(dim, len(shape))
+    if not 0 <= k <= (shape[axis] if shape else 1):
         raise RuntimeError("selected index k out of range")
-    array = input._array
-    order = _first(array, axis, largest, k) if input.ndim else _order(array, axis, largest)
+    order = _first(array, axis, largest, k) if shape else _order(array, axis, largest)
     values = _taken(topk_, input, axis, order)
     return named("topk", ("values", "indices"))(values, _given(input, order))
 
@@ -307,14 +316,16 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Any:
 def one_hot(input: Any, num_classes: int = -1) -> Any:
     """A new last dimension that is 1 at the class and 0 elsewhere, int64."""
     array = input._array
-    if array.dtype != np.int64:
+    if array.dtype != INT64:
         raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
-    if array.size and array.min() < 0:
+    if not is_within(array, 1 << 63):
         raise RuntimeError("Class values must be non-negative.")
     if num_classes == -1:
         if not array.size:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
-        num_classes = int(array.max()) + 1
-    elif array.size and array.max() >= num_classes:
+        num_classes = array.item(array.argmax()) + 1
+    elif not is_within(array, num_classes):
         raise RuntimeError("Class values must be smaller than num_classes.")
-    return constant(input, (array[..., None] == np.arange(num_classes)).astype(np.int64))
+    out = np.zeros((*array.shape, num_classes), INT64)
+    out.reshape(-1)[np.arange(0, out.size, num_classes or 1) + array.reshape(-1)] = 1
+    return constant(input, out)

@@ -58,17 +58,33 @@ def _unit(word: Any, state: Any, zero: Any) -> Any:
     return single if zero == types.float32 else double
 
 
+@intrinsic
+def rounded_once(typingctx: Any, x: Any, scale: Any, shift: Any) -> Any:
+    """``x * scale + shift`` in the type of x."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return fma(*(values.Real(builder, value) for value in given)).value
+
+    return x(x, x, x), generate
+
+
 def uniforms(begin: Int, end: Int, word: Int, state: Int, out: Array) -> None:
     for i in range(begin, end):
         out[i] = unit(word, state, out[i])
 
 
-def normal_pairs(begin: Int, end: Int, word: Int, state: Int, out: Array) -> None:
+def normal_pairs(
+    begin: Int, end: Int, word: Int, state: Int, out: Array, count: Int, scale: Real, shift: Real
+) -> None:
+    """Scaled are the first ``count``, which may be one less than there are."""
     for i in range(begin, end, 2):
         angle = double_unit(word, state)
         radius = math.sqrt(-2.0 * math.log1p(-double_unit(word, state)))
         theta = 2.0 * math.pi * angle
-        out[i], out[i + 1] = radius * math.cos(theta), radius * math.sin(theta)
+        out[i] = rounded_once(radius * math.cos(theta), scale, shift)
+        out[i + 1] = radius * math.sin(theta)
+        if i + 1 < count:
+            out[i + 1] = rounded_once(out[i + 1], scale, shift)
 
 
 def integers(
@@ -132,16 +148,6 @@ def block_pair(typingctx: Any, u: Any, w: Any) -> Any:
         return context.make_tuple(builder, signature.return_type, pair)
 
     return types.UniTuple(types.float32, 2)(types.float32, types.float32), generate
-
-
-@intrinsic
-def rounded_once(typingctx: Any, x: Any, scale: Any, shift: Any) -> Any:
-    """``x * scale + shift`` in the type of x."""
-
-    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        return fma(*(values.Real(builder, value) for value in given)).value
-
-    return x(x, x, x), generate
 
 
 def pair_of(u: Any, w: Any) -> Any:

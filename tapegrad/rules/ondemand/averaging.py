@@ -16,7 +16,7 @@ from tapegrad.declaration import public
 from tapegrad.primitive import Primitive
 from tapegrad.rules.activations import relu
 from tapegrad.rules.arguments import refuse
-from tapegrad.rules.extrema import index_ as as_tensor
+from tapegrad.rules.gathering import constant
 from tapegrad.rules.ondemand.pooling import (
     MAX_POOL,
     max_index,
@@ -221,7 +221,7 @@ def _adaptive_max_pool(dims: int, input: Any, size: Any, indices: bool) -> Any:
     if not all(sizes):
         out = input[(..., *[slice(n) for n in sizes])]
         empty = np.zeros(out._spec.shape, np.int64)
-        return (out, Primitive.apply(as_tensor, (input,), (empty,))) if indices else out
+        return (out, constant(input, empty)) if indices else out
     spread = [adaptive_windows(n, m) for n, m in zip(shape, sizes, strict=True)]
     even = all(n % m == 0 for n, m in zip(shape, sizes, strict=True))
     maps = tuple([(lead + d, axis_map) for d, (axis_map, _) in enumerate(spread)])
@@ -237,7 +237,7 @@ def _adaptive_max_pool(dims: int, input: Any, size: Any, indices: bool) -> Any:
     flat = np.arange(math.prod(shape)).reshape(shape)
     for d, (axis_map, _) in enumerate(spread):
         flat = flat.take(axis_map.taps[0][1], d)
-    return out, Primitive.apply(as_tensor, (input,), (flat.reshape(-1)[index._array],))
+    return out, constant(input, flat.reshape(-1)[index._array])
 
 
 @public(module=("", NN), method=False)

@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 
 from tapegrad.declaration import public
-from tapegrad.random import bernoulli_scalar
+from tapegrad.random import chosen
 from tapegrad.rules.arguments import refuse
 from tapegrad.rules.arithmetic import mul
+from tapegrad.rules.gathering import constant
 from tapegrad.rules.rectifiers import SELU_BOTH
 
 NN = "nn.functional"
 
 
-def _noise(input: Any, p: float, channels: bool) -> np.ndarray:
-    """1 where an element (or a whole channel) stays, 0 where not."""
+def _kept(input: Any, p: float, channels: bool) -> np.ndarray:
+    """Whether an element (or a whole channel) stays."""
     refuse(input, "biu", "result type Float can't be cast to the desired output type {dtype}")
     shape = input._spec.shape
     if channels:
@@ -30,8 +31,8 @@ def _noise(input: Any, p: float, channels: bool) -> np.ndarray:
             raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
         shape = (*shape[:2], *[1] * (len(shape) - 2))
     if p == 1:
-        return np.zeros(shape, input._spec.dtype)  # nothing is drawn
-    return bernoulli_scalar(shape, input._spec.dtype, 1.0 - p)
+        return np.zeros(shape, np.bool_)  # nothing is drawn
+    return chosen(shape, 1.0 - p)
 
 
 def _idle(input: Any, p: float, training: bool) -> bool:
@@ -44,9 +45,9 @@ def _idle(input: Any, p: float, training: bool) -> bool:
 def _dropped(input: Any, p: float, training: bool, inplace: bool, channels: bool = False) -> Any:
     if _idle(input, p, training):
         return input
-    noise = _noise(input, p, channels)
-    if p < 1:
-        noise /= noise.dtype.type(1.0 - p)
+    number = input._spec.dtype.type
+    kept = _kept(input, p, channels)
+    noise = constant(input, kept * (number(1.0) / number(1.0 - p) if p < 1 else number(0.0)))
     return input.mul_(noise) if inplace else mul(input, noise)
 
 
@@ -57,7 +58,7 @@ def _alpha_dropped(
         return input
     if p == 1:
         return _dropped(input, p, training, inplace, channels)
-    noise = _noise(input, p, channels)
+    noise = _kept(input, p, channels).astype(input._spec.dtype)
     # What is dropped becomes what selu tends to; this keeps the mean and the variance.
     scale = 1.0 / math.sqrt((SELU_BOTH**2 * p + 1.0) * (1.0 - p))
     shift = ((noise - 1 + p) * (SELU_BOTH * scale)).astype(noise.dtype)

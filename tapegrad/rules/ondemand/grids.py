@@ -210,5 +210,5 @@ def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Any
     mesh = np.meshgrid(*axes, indexing="ij")
     base = np.stack([*reversed(mesh), np.ones(sizes[2:])], -1).astype(theta._spec.dtype)
     letters = "hwd"[:dims]
-    points = Primitive.apply(constant, (theta,), (base,))
+    points = constant(theta, base)
     return einsum(f"{letters}k,njk->n{letters}j", points, theta)

@@ -99,7 +99,7 @@ def _call(self: int, args: int, count: int, names: int) -> int:
         store64(values + 8 * i, value)
     store64(values + 8 * (count - 1), fields[TOOLS])
     if named == 1:
-        largest = as_int(load64(args + 8 * count))
+        largest = max(largest, as_int(load64(args + 8 * count)))
     if error_occurred() != 0:
         return 0
     if largest > LARGE_BYTES:

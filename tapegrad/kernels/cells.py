@@ -46,8 +46,19 @@ ROOM = 12
 
 
 @register_jitable
-def lstm_cell_shares(bar: Any, x: Any, y: Any, z: Any, room: Any) -> Any:
-    n, zero = bar.size, like(bar[0], 0)
+def gated(bar: Any, gate: Any, room: Any) -> Any:
+    """The adjoint times a gate, of which the sum is given that it is the sigmoid of."""
+    share = part(room, 0, bar.size)
+    copy_to(share, gate)
+    sigmoid_of(share)
+    for k in range(bar.size):
+        share[k] *= bar[k]
+    return share
+
+
+@register_jitable
+def lstm_cell_x(bar: Any, x: Any, y: Any, z: Any, room: Any) -> Any:
+    n = bar.size
     acts, bars = part(room, 0, 4 * n), part(room, 1, 4 * n)
     c, c_bar, o_bar = part(room, 8, n), part(room, 9, n), part(bars, 3, n)
     copy_to(part_at(acts, 0, 3 * n), x)
@@ -55,25 +66,33 @@ def lstm_cell_shares(bar: Any, x: Any, y: Any, z: Any, room: Any) -> Any:
     copy_to(c_bar, bar)
     lstm_cell_row_adjoint(c_bar, acts, y, bars)
     for k in range(n):
-        o_bar[k] = zero
-    return bars, c_bar, c_bar
+        o_bar[k] = like(bar[0], 0)
+    return bars
 
 
 @register_jitable
-def lstm_output_shares(bar: Any, x: Any, y: Any, z: Any, room: Any) -> Any:
-    n, zero = bar.size, like(bar[0], 0)
-    bars, o, y_bar = part(room, 0, 4 * n), part(room, 4, n), part(room, 5, n)
+def lstm_cell_y(bar: Any, x: Any, y: Any, z: Any, room: Any) -> Any:
+    return gated(bar, part(x, 1, bar.size), room)
+
+
+@register_jitable
+def lstm_output_x(bar: Any, x: Any, y: Any, z: Any, room: Any) -> Any:
+    n = bar.size
+    bars, o = part(room, 0, 4 * n), part(room, 4, n)
     o_bar = part(bars, 3, n)
     copy_to(o, part(x, 3, n))
     sigmoid_of(o)
     for k in range(3 * n):
-        bars[k] = zero
+        bars[k] = like(bar[0], 0)
     for k in range(n):
         o_bar[k] = bar[k] * y[k]
     slope_of_sigmoid(o, o_bar)
-    for k in range(n):
-        y_bar[k] = bar[k] * o[k]
-    return bars, y_bar, y_bar
+    return bars
+
+
+@register_jitable
+def lstm_output_y(bar: Any, x: Any, y: Any, z: Any, room: Any) -> Any:
+    return gated(bar, part(x, 3, bar.size), room)
 
 
 @register_jitable
@@ -84,7 +103,25 @@ def gru_cell_shares(bar: Any, x: Any, y: Any, z: Any, room: Any) -> Any:
     gru_row(x, y, acts, z, h)
     copy_to(h_bar, bar)
     gru_row_adjoint(h_bar, acts, z, bars, own_bars)
-    return bars, own_bars, h_bar
+    return bars, own_bars
+
+
+@register_jitable
+def gru_cell_x(bar: Any, x: Any, y: Any, z: Any, room: Any) -> Any:
+    return gru_cell_shares(bar, x, y, z, room)[0]
+
+
+@register_jitable
+def gru_cell_y(bar: Any, x: Any, y: Any, z: Any, room: Any) -> Any:
+    return gru_cell_shares(bar, x, y, z, room)[1]
+
+
+@register_jitable
+def gru_cell_z(bar: Any, x: Any, y: Any, z: Any, room: Any) -> Any:
+    gate = part(room, 1, bar.size)
+    copy_to(gate, part(x, 1, bar.size))
+    add_to(gate, part(y, 1, bar.size))
+    return gated(bar, gate, room)
 
 
 @register_jitable
@@ -94,10 +131,8 @@ def row_of(array: Any, r: Any, rows: Any, zero: Any) -> Any:
     return part(carray(pointer_to(load64(array + DATA), zero), rows * n), r, n)
 
 
-def share_of_cell(
-    name: str, shares: Callable[..., Any], inputs: int, index: int
-) -> Callable[..., Any]:
-    """The kernel of an input of a cell, whose last input is of the result's shape."""
+def share_of_cell(share_of_row: Callable[..., Any], inputs: int) -> Callable[..., Any]:
+    """The kernel of one input of a cell, whose last input is of the result's shape."""
 
     def kernel(
         zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
@@ -116,10 +151,10 @@ def share_of_cell(
                 bar = carray(pointer_to(out_bar, zero), n)
                 to = carray(pointer_to(x_bar, zero), m)
                 for r in range(rows):
-                    share = shares(
+                    share = share_of_row(
                         part(bar, r, size), row_of(x, r, rows, zero), row_of(y, r, rows, zero),
                         row_of(z, r, rows, zero), room,
-                    )[index]  # fmt: skip
+                    )  # fmt: skip
                     if add:
                         add_to(part(to, r, m // rows), share)
                     else:
@@ -127,17 +162,17 @@ def share_of_cell(
                 release(address)
         return done
 
-    kernel.__name__ = name
+    kernel.__name__ = share_of_row.__name__
     return kernel
 
 
-#: By the rules' modules and names.
+#: By the rules' modules and names, and the inputs.
 KERNELS: dict[str, Callable[..., Any]] = {
-    f"recurrent.{name}_adjoint_{x}": share_of_cell(f"{name}_{x}", shares, len(inputs), i)
-    for name, shares, inputs in (
-        ("lstm_cell", lstm_cell_shares, "xy"),
-        ("lstm_output", lstm_output_shares, "xy"),
-        ("gru_cell", gru_cell_shares, "xyz"),
-    )
-    for i, x in enumerate(inputs)
+    "recurrent.lstm_cell_adjoint_x": share_of_cell(lstm_cell_x, 2),
+    "recurrent.lstm_cell_adjoint_y": share_of_cell(lstm_cell_y, 2),
+    "recurrent.lstm_output_adjoint_x": share_of_cell(lstm_output_x, 2),
+    "recurrent.lstm_output_adjoint_y": share_of_cell(lstm_output_y, 2),
+    "recurrent.gru_cell_adjoint_x": share_of_cell(gru_cell_x, 3),
+    "recurrent.gru_cell_adjoint_y": share_of_cell(gru_cell_y, 3),
+    "recurrent.gru_cell_adjoint_z": share_of_cell(gru_cell_z, 3),
 }

@@ -11,6 +11,7 @@ Families with methods of Tensor are installed at import, the others (`tapegrad.r
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import os
@@ -314,6 +315,12 @@ def _as_tensor(argument: Any) -> Any:
     return from_array(argument) if isinstance(argument, np.ndarray) else argument
 
 
+@functools.cache
+def _parameters(func: Any) -> list[str]:
+    # inspect takes 300 us for a function that is written in C, whose signature it parses.
+    return list(inspect.signature(func).parameters)
+
+
 def _array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """A NumPy function with a Tensor among its arguments."""
     function = _numpy.get(func)
@@ -335,8 +342,7 @@ def _array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any)
         return function(*args)
     if len(args) > 1:
         # NumPy's further positional arguments stand in another order than torch's.
-        names = list(inspect.signature(func).parameters)
-        kwargs = {**dict(zip(names[1:], args[1:], strict=False)), **kwargs}
+        kwargs = {**dict(zip(_parameters(func)[1:], args[1:], strict=False)), **kwargs}
     renamed = {RENAMED.get(k, k): v for k, v in kwargs.items() if v is not np._NoValue}
     return function(*args[:1], **renamed)
 

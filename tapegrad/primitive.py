@@ -121,6 +121,7 @@ class Primitive:
         aliases: tuple[str, ...] = (),
         joint: Callable[..., list[Any]] | None = None,
         together: Callable[..., Any] | None = None,
+        shares: Rule | None = None,
         inputs: tuple[str, ...] = INPUTS,
     ) -> None:
         self.name = name
@@ -160,6 +161,9 @@ class Primitive:
         self.variadic = not elementwise and variadic and outputs == 1
         #: Whether its records stand for one of several outputs of another record.
         self.is_output = name == "output"
+        if shares is not None:
+            self.together = BoundRule(self, shares).of
+            self.bound = tuple([Share(self, shares, i) for i in range(self.arity)])
         if self.inputs is not INPUTS:
             self.bound  # noqa: B018 - a user's mistake is told at once, and leaves nothing behind
         self.code = len(primitives)
@@ -252,6 +256,23 @@ class BoundRule:
             return self.rule(self.arguments(environment))
         return self.rule(*self.arguments(environment))
 
+    def of(self, *environment: Any) -> Any:
+        """The same, called with the fields."""
+        return self(environment)
+
+
+class Share(BoundRule):
+    """The rule of one input, where one function gives the shares of all."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, primitive: Primitive, rule: Rule, index: int) -> None:
+        super().__init__(primitive, rule)
+        self.index = index
+
+    def __call__(self, environment: tuple[Any, ...]) -> Any:
+        return super().__call__(environment)[self.index]
+
 
 def _no_arguments(environment: tuple[Any, ...]) -> tuple[Any, ...]:
     return ()
@@ -300,8 +321,11 @@ def structural(
     (the result shares the input's memory), ``several`` (a view that is one of the several results
     of one function; its last parameter is its number), ``casts`` (the result has another dtype than
     the input, on purpose), ``together`` (a function of a record's environment, see `BoundRule`,
-    that gives the shares of all inputs at once, or None), ``grad_name``.
+    that gives the shares of all inputs at once, or None), ``shares`` (in place of the rules: one
+    that gives the shares of all ``inputs``, whose names are then to be given), ``grad_name``.
     """
+    if "shares" in options:
+        rules = (options["shares"],) * len(options["inputs"])
     code = forward.__code__
     names = code.co_varnames[: code.co_argcount]
     params = names[1:] if options.get("variadic") else names[len(rules) :]

@@ -13,6 +13,8 @@ __all__ = ["matrix_product"]
 #: So many products of elements take longer than the call; so many that BLAS, which also sees to the
 #: larger caches, is as fast.
 WORTH, LARGE = 1_000_000, 1 << 30
+#: From so many on BLAS takes less time with the long matrix first, where that is in one piece.
+LONG_FIRST = 90_000
 #: How many parts there are to share at least, if the matrix is large enough; a part's columns, in
 #: bytes; its rows, at least, and a divisor of them.
 PARTS, WIDE, HIGH, TILE = 8, 256, 48, 6
@@ -23,14 +25,21 @@ def matrix_product(x: Any, y: Any, shift: Any = None) -> Any:
     if type(x) is not np.ndarray or type(y) is not np.ndarray:
         out = np.matmul(x, y)
     else:
-        if WORTH < x.size * y.shape[1] <= LARGE and x.dtype == y.dtype:
+        count = x.size * y.shape[1]
+        if WORTH < count <= LARGE and x.dtype == y.dtype:
             out = _in_tiles(x, y, shift)
             if out is not None:
                 return out
+        elif LONG_FIRST < count <= WORTH and shift is not None and _is_long_first(x, y):
+            return np.add(y.T.dot(x.T).T, shift, order="C")
         out = x.dot(y)
     if shift is not None:
         out += shift
     return out
+
+
+def _is_long_first(x: np.ndarray, y: np.ndarray) -> bool:
+    return len(x) < y.shape[1] and y.flags.f_contiguous and x.dtype.char == y.dtype.char == "f"
 
 
 def _in_tiles(x: np.ndarray, y: np.ndarray, shift: np.ndarray | None) -> np.ndarray | None:

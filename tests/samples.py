@@ -10,7 +10,15 @@ import numpy as np
 
 import tapegrad as tg
 from tapegrad.rules.ondemand.dotproducts import attention_, masked_softmax
-from tapegrad.rules.ondemand.recurrent import gru_, lstm_, rnn_, states_
+from tapegrad.rules.ondemand.recurrent import (
+    gru_,
+    gru_cell_,
+    lstm_,
+    lstm_cell_,
+    lstm_output_,
+    rnn_,
+    states_,
+)
 
 F = tg.nn.functional
 
@@ -466,6 +474,11 @@ SAMPLES = [
     sample("rnn", lambda *given: rnn_(*given, False), (3, 2, 2), (2, 2), (2, 2)),
     sample("rnn", lambda *given: rnn_(*given, True), (2, 2, 3), (2, 3), (3, 3)),
     sample("states", states_, (2, 3)),
+    sample("lstm_cell", lstm_cell_, (3, 8), (3, 2)),
+    sample("lstm_cell", lstm_cell_, (2, 1, 12), (2, 1, 3)),
+    sample("lstm_output", lstm_output_, (3, 8), (3, 2)),
+    sample("gru_cell", gru_cell_, (3, 6), (3, 6), (3, 2)),
+    sample("gru_cell", gru_cell_, (2, 1, 9), (2, 1, 9), (2, 1, 3)),
     sample("log_softmax", lambda x: tg.log_softmax(x, -1), (3, 2, 9)),
     sample("nll_loss", lambda x: F.cross_entropy(x, tg.tensor([1, 16, 0])), (3, 17)),
     sample("nll_loss", lambda x: F.nll_loss(x, tg.tensor([1, 2]), reduction="sum"), (2, 3)),

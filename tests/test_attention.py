@@ -33,18 +33,9 @@ def rooms_of_nan(monkeypatch):
 
 def shares(q, k, v, hidden, is_causal, bar):
     """The result and the adjoints, in one pass if there is machine code."""
-    out = dotproducts.attention_forward(q, k, v, hidden, is_causal, 0.3)
-    shapes = q.shape, k.shape, v.shape
-    given = (bar, q, k, v, out, hidden, is_causal, 0.3)
-    bars = dotproducts.attention_adjoint(*given, *shapes)
-    if bars is None:
-        rest = (hidden, is_causal, 0.3)
-        bars = (
-            dotproducts.attention_x(bar, q, k, v, *rest),
-            dotproducts.attention_y(bar, q, k, v, *rest),
-            dotproducts.attention_z(bar, q, k, *rest),
-        )
-    return [out, *bars]
+    rest = hidden, is_causal, 0.3
+    out = dotproducts.attention_forward(q, k, v, *rest)
+    return [out, *dotproducts.attention_adjoint(bar, q, k, v, *rest)]
 
 
 SHAPES = [

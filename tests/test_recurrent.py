@@ -14,7 +14,7 @@ machine_code = pytest.mark.skipif(
     not replay.load_native(), reason="there is no machine code on this machine"
 )
 #: Gates, and inputs besides those of all: states, then what belongs to the weight.
-MODES = {"lstm": 4, "gru": 3, "rnn": 1}
+MODES = {"lstm": 4, "gru": 3, "rnn": 1, "rnn relu": 1}
 #: Steps, rows and hidden size: of small products and of BLAS's.
 SHAPES = [(1, 1, 1), (3, 1, 32), (2, 5, 17), (4, 16, 9), (3, 17, 20), (2, 40, 33)]
 
@@ -37,8 +37,8 @@ def given(mode, steps, rows, n, dtype=np.float64, scale=1.0):
 
 def results(mode, arrays, wanted):
     """The results, and the shares of all inputs where those in ``wanted`` have adjoints."""
-    primitive = getattr(recurrent, f"{mode}_")
-    params = (False,) if mode == "rnn" else ()
+    primitive = getattr(recurrent, f"{mode.partition(' ')[0]}_")
+    params = ("relu" in mode,) if "rnn" in mode else ()
     leaves = [tg.from_numpy(a.copy()).requires_grad_() for a in arrays]
     made = primitive(*leaves, *params)
     outs = made if isinstance(made, tuple) else (made,)
@@ -58,7 +58,10 @@ def results(mode, arrays, wanted):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize(
     ("mode", "wanted"),
-    [("lstm", (1, 0, 0)), ("lstm", (0, 1, 0)), ("lstm", (1, 1, 0)), ("gru", (1, 0))],
+    [
+        *(("lstm", (1, 0, 0)), ("lstm", (0, 1, 0)), ("lstm", (1, 1, 0)), ("gru", (1, 0))),
+        *(("rnn", (1,)), ("rnn relu", (1,))),
+    ],
 )
 def test_machine_code_is_the_rule(mode, wanted, shape, dtype, scale, monkeypatch):
     arrays = given(mode, *shape, dtype, scale)
@@ -71,10 +74,11 @@ def test_machine_code_is_the_rule(mode, wanted, shape, dtype, scale, monkeypatch
 
 
 @machine_code
-@pytest.mark.parametrize("mode", ["lstm", "gru"])
-def test_some_of_the_rows_are_a_part_of_the_work(mode, monkeypatch):
+@pytest.mark.parametrize(
+    ("mode", "wanted"), [("lstm", (1, 1, 0)), ("gru", (1, 0)), ("rnn", (1,)), ("rnn relu", (1,))]
+)
+def test_some_of_the_rows_are_a_part_of_the_work(mode, wanted, monkeypatch):
     arrays = given(mode, 3, 7, 4)
-    wanted = (1, 1, 0) if mode == "lstm" else (1, 0)
     whole = results(mode, arrays, wanted)
     found = library.find
 
@@ -94,6 +98,37 @@ def test_some_of_the_rows_are_a_part_of_the_work(mode, monkeypatch):
     for a, b in zip(results(mode, arrays, wanted), whole, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
     assert parts == [*range(7)] * 2
+
+
+CELLS = {"lstm_cell": (4, 1), "lstm_output": (4, 1), "gru_cell": (3, 3, 1)}
+
+
+@machine_code
+@pytest.mark.parametrize("scale", [1.0, 60.0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("lead", [(1,), (5,), (2, 3)], ids=str)
+@pytest.mark.parametrize("name", CELLS)
+def test_machine_code_of_a_cell_is_the_rule(name, lead, dtype, scale, monkeypatch):
+    primitive = getattr(recurrent, f"{name}_")
+    arrays = [random(*lead, 19 * k, dtype=dtype, seed=i) for i, k in enumerate(CELLS[name])]
+    arrays[0] *= dtype(scale)
+    bar = random(*lead, 19, dtype=dtype, seed=9)
+
+    def shares():
+        leaves = [tg.from_numpy(a.copy()).requires_grad_() for a in arrays]
+        out = primitive(*leaves)
+        out.backward(tg.from_numpy(bar), retain_graph=True)
+        first = [x.grad.numpy().copy() for x in leaves]
+        out.backward(tg.from_numpy(bar))
+        return [out.detach().numpy(), *first, *(x.grad.numpy() for x in leaves)]
+
+    fast = shares()
+    monkeypatch.setattr(library, "find", None)
+    monkeypatch.setattr(replay.native, "loaded", False)
+    for a, b in zip(fast, shares(), strict=True):
+        assert a.dtype == b.dtype == dtype
+        limit = 50 * np.finfo(dtype).eps
+        np.testing.assert_allclose(a, b, rtol=limit, atol=limit)
 
 
 def layer_of(text, seed=0):
@@ -120,6 +155,64 @@ def test_derivatives_of_a_layer(text):
     leaves = tuple(x.requires_grad_() for x in inputs)
     assert tg.testing.gradcheck(outputs, leaves, check_forward_ad=True)
     assert tg.testing.gradgradcheck(lambda *given: outputs(*given)[0], leaves)
+
+
+STATES = {"LSTMCell": 2, "GRUCell": 1, "RNNCell": 1}
+
+
+@pytest.mark.parametrize("kind", STATES)
+def test_derivatives_of_a_cell(kind):
+    cell = layer_of(f"{kind}(2, 3)")
+    names = [name for name, _ in cell.named_parameters()]
+    states = [tg.from_numpy(random(2, 3, seed=k)) for k in range(STATES[kind])]
+    inputs = [tg.from_numpy(random(2, 2)), *states, *[p.detach() for p in cell.parameters()]]
+
+    def outputs(x, *rest):
+        weights = dict(zip(names, rest[len(states) :], strict=True))
+        given = rest[:2] if kind == "LSTMCell" else rest[0]
+        return tg.func.functional_call(cell, weights, (x, given))
+
+    leaves = tuple(x.requires_grad_() for x in inputs)
+    assert tg.testing.gradcheck(outputs, leaves, check_forward_ad=True)
+    assert tg.testing.gradgradcheck(outputs, leaves)
+
+
+@pytest.mark.parametrize("kind", STATES)
+def test_a_cell_under_vmap(kind):
+    cell, x = layer_of(f"{kind}(2, 3)"), tg.from_numpy(random(4, 2, 2))
+
+    def state(x):
+        found = cell(x, cell(x))
+        return found[0] if kind == "LSTMCell" else found
+
+    tg.testing.assert_close(tg.vmap(state)(x), tg.stack([state(one) for one in x]))
+    tg.testing.assert_close(tg.vmap(tg.vmap(state))(x), state(x.reshape(8, 2)).reshape(4, 2, 3))
+
+
+@pytest.mark.parametrize("kind", ["LSTMCell", "GRUCell"])
+def test_states_of_a_cell_can_be_changed_in_place(kind):
+    cell, x = layer_of(f"{kind}(2, 3)"), tg.from_numpy(random(4, 2))
+    found = []
+    for in_place in (False, True):
+        state = cell(x)
+        parts = state if kind == "LSTMCell" else (state,)
+        if in_place:
+            for part in parts:
+                part.mul_(2)
+        else:
+            parts = tuple(part * 2 for part in parts)
+        state = cell(x, parts if kind == "LSTMCell" else parts[0])
+        out = state[0] + state[1] if kind == "LSTMCell" else state
+        found.append(tg.autograd.grad(out.sin().sum(), list(cell.parameters())))
+    tg.testing.assert_close(*found)
+
+
+def test_a_cell_of_another_dtype():
+    cell = tg.nn.LSTMCell(2, 3)
+    h, c = cell(tg.ones(4, 2), (tg.zeros(4, 3), tg.ones(4, 3, dtype=tg.float64)))
+    assert h.dtype == c.dtype == tg.float64
+    (h.sum() + c.sum()).backward()
+    assert cell.weight_ih.grad.dtype == tg.float32
 
 
 @pytest.mark.parametrize("text", LAYERS)
@@ -178,6 +271,27 @@ def test_errors(text):
     state = tg.zeros(1, 1, 3)
     with pytest.raises(RuntimeError, match="same dtype, but got Float and Double"):
         layer(tg.zeros(4, 1, 2, dtype=tg.float64), (state, state) if "LSTM" in text else state)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda cell, of: cell(of(2, 5)), "input has inconsistent input_size: got 5 expected 2"),
+        (lambda cell, of: cell(of(2, 2), of(1, 3)), "Input batch size 2 doesn't match hidden0"),
+        (lambda cell, of: cell(of(2), of(4)), "hidden0 has inconsistent hidden_size: got 4, expec"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["GRUCell", "RNNCell"])
+def test_errors_of_a_cell(kind, call, message):
+    with pytest.raises(RuntimeError, match=message):
+        call(getattr(tg.nn, kind)(2, 3), tg.zeros)
+
+
+def test_a_cell_is_a_few_records():
+    cell, x = tg.nn.LSTMCell(2, 3), tg.zeros(4, 2)
+    before = tg.tape.position()
+    cell(x)
+    assert tg.tape.position() - before < 10
 
 
 def test_a_layer_is_a_few_records():

@@ -36,6 +36,7 @@ PROGRAMS = (
     *(seed.WORKLOAD, small.WORKLOAD, chain.WORKLOAD, scalars.TENSORS, scalars.NUMBERS),
     *(large.FLOAT32, large.FLOAT64, mlp.BATCH_128, mlp.BATCH_8, lenet.WORKLOAD),
     *(gpt.WORKLOAD, gpt.FUSED, lstm.WORKLOAD, recurrent.LSTM, recurrent.GRU),
+    *(recurrent.LSTM_CELL, recurrent.GRU_CELL),
     *(minimize.ROSENBROCK, minimize.REGRESSION),
     *(lotka.WORKLOAD, gathered.EMBEDDING, gathered.INDEX_ADD, derivatives.WORKLOAD),
 )

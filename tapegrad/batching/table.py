@@ -93,6 +93,7 @@ _FAMILIES: dict[Any, tuple[Any, ...]] = {
     shapes.stacked: (
         pooling.max_index_forward, pooling.placed_forward, pooling.taken_forward,
         matrix_functions.cross_forward, dotproducts.attention_forward,
+        recurrent.lstm_cell_forward, recurrent.lstm_output_forward, recurrent.gru_cell_forward,
     ),
     shapes.aligned: (
         conversion.complex_forward, comparison.isclose_forward, norms.euclidean_forward,

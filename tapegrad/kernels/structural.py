@@ -18,7 +18,7 @@ import numpy as np
 from numba import carray, types
 from numba.extending import register_jitable
 
-from tapegrad.kernels import along, layers, picking, products, reducing, strided, vectormath
+from tapegrad.kernels import along, cells, layers, picking, products, reducing, strided, vectormath
 from tapegrad.kernels.adjoint import DTYPES
 from tapegrad.kernels.cache import KernelCache, fingerprint
 from tapegrad.kernels.native import (
@@ -34,9 +34,9 @@ from tapegrad.kernels.native import (
     tuple_get,
 )
 from tapegrad.kernels.tools import find_products
-from tapegrad.primitive import Primitive
+from tapegrad.primitive import Primitive, Share
 
-__all__ = ["KERNELS", "STRUCTURAL", "kernel_of", "structural_kernel"]
+__all__ = ["KERNELS", "STRUCTURAL", "kernel_of", "rule_name", "structural_kernel"]
 
 STRUCTURAL = types.int64(*[types.int64] * 7)
 
@@ -104,6 +104,7 @@ def bce_logits_x(
 #: The kernels of rules, by the rules' modules and names.
 KERNELS: dict[str, Any] = {
     **along.KERNELS,
+    **cells.KERNELS,
     **picking.KERNELS,
     **reducing.KERNELS,
     "reductions.sum_all_x": sum_all_x,
@@ -116,6 +117,18 @@ KERNELS: dict[str, Any] = {
 }
 
 
+def rule_name(primitive: Primitive, index: int) -> str:
+    """What the kernel of an input is called: the module of its rule, and the rule's name.
+
+    Where one rule gives the shares of all inputs, that of the input is added.
+    """
+    rule = primitive.bound[index]
+    if rule is None:
+        return ""
+    name = f"{(rule.rule.__module__ or '').rpartition('.')[2]}.{rule.rule.__name__}"
+    return f"{name}_{primitive.inputs[index]}" if type(rule) is Share else name
+
+
 def kernel_of(primitive: Primitive, index: int) -> Callable[..., Any] | None:
     """The kernel that stands beside the rule of an input; None if there is none."""
     variadic = primitive.arity < 0
@@ -124,10 +137,9 @@ def kernel_of(primitive: Primitive, index: int) -> Callable[..., Any] | None:
     rule = primitive.bound[0 if variadic else index]
     if rule is None:
         return None
-    package, _, module = (rule.rule.__module__ or "").rpartition(".")
-    if not f"{package}.".startswith("tapegrad.rules."):
+    if not (rule.rule.__module__ or "").startswith("tapegrad.rules."):
         return None
-    kernel = KERNELS.get(f"{module}.{rule.rule.__name__}")
+    kernel = KERNELS.get(rule_name(primitive, 0 if variadic else index))
     return kernel[index] if variadic and kernel is not None else kernel
 
 

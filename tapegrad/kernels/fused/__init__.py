@@ -65,7 +65,10 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "standard", "standard_adjoint", "layer", "layer_adjoint", "columns", "columns_adjoint",
     ),
     "pooling": ("square_pool", "square_pool_x", "averages", "averages_x"),
-    "recurrent": ("lstm", "lstm_adjoint", "gru", "gru_adjoint"),
+    "recurrent": (
+        "lstm", "lstm_adjoint", "lstm_cell", "lstm_output", "gru", "gru_adjoint", "gru_cell",
+        "rnn", "rnn_adjoint",
+    ),
     "scattering": ("add_rows",),
     "softmax": ("softmax", "softmax_x", "log_softmax", "log_softmax_x", "known_classes", "nll"),
     "sums": ("column_sums",),

@@ -15,42 +15,13 @@ from tapegrad.nn.modules.module import Module
 from tapegrad.nn.parameter import Parameter
 from tapegrad.operators import functions
 from tapegrad.rules.arguments import dtype_name
-from tapegrad.rules.ondemand.recurrent import run_layer, states_
+from tapegrad.rules.ondemand.recurrent import run_cell, run_layer, states_
 from tapegrad.tensor import Tensor
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell", "RNNCellBase"]
 
 #: How many vectors of the hidden size the linear maps give.
 GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "LSTM": 4, "GRU": 3}
-
-
-def _step(
-    mode: str, from_input: Tensor, state: tuple[Tensor, ...], w: Any, b: Any, w_hr: Any = None
-) -> tuple[Tensor, ...]:
-    """One step of a recurrence: the state after it, the output first.
-
-    Args:
-        mode: a key of `GATES`.
-        from_input: what the linear map of the input gives, (N, gates * hidden).
-        state: the output (N, hidden), and for an LSTM the cell (N, hidden).
-        w: the weight of the linear map of the output.
-        b: its bias, or None.
-        w_hr: the projection of an LSTM's output, or None.
-    """
-    from_output = F.linear(state[0], w, b)
-    if mode == "GRU":
-        r, z, n = from_input.chunk(3, 1)
-        hidden_r, hidden_z, hidden_n = from_output.chunk(3, 1)
-        update = (z + hidden_z).sigmoid()
-        new = (n + (r + hidden_r).sigmoid() * hidden_n).tanh()
-        return (new + update * (state[0] - new),)
-    gates = from_input + from_output
-    if mode == "LSTM":
-        i, f, g, o = gates.chunk(4, 1)
-        cell = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
-        out = o.sigmoid() * cell.tanh()
-        return (out if w_hr is None else F.linear(out, w_hr)), cell
-    return (gates.tanh() if mode == "RNN_TANH" else gates.relu(),)
 
 
 def _reset(module: Module, hidden_size: int) -> None:
@@ -237,7 +208,8 @@ class RNNBase(Module):
             steps = F.linear(x, w_ih, b_ih).unbind(0)  # all times at once
             history = []
             for from_input in reversed(steps) if backwards else steps:
-                state = _step(self.mode, from_input, state, w_hh, b_hh, w_hr)
+                out, cell = run_cell(self.mode, from_input, state, w_hh, b_hh)
+                state = F.linear(out, w_hr), cell
                 history.append(state[0])
             return functions["stack"](history[::-1] if backwards else history), state
         if b_ih is not None and b_hh is not None and self.mode != "GRU":
@@ -353,25 +325,49 @@ class RNNCellBase(Module):
         _reset(self, self.hidden_size)
 
     def _after(self, input: Tensor, states: tuple[Tensor, ...] | None) -> tuple[Tensor, ...]:
+        given = input._spec.shape
+        wanted = (*given[:-1], self.hidden_size)
+        if states is None:
+            zero = zeros(wanted, dtype=input.dtype)
+            states = (zero, zero) if self.mode == "LSTM" else (zero,)
+        fits = given[-1:] == (self.input_size,) and len(given) < 3
+        for state in states:
+            fits = fits and state._spec.shape == wanted
+        if not fits:
+            self._refuse(given, [state._spec.shape for state in states])
+        batched = len(given) == 2
+        if not batched:
+            input, states = input.unsqueeze(0), tuple([s.unsqueeze(0) for s in states])
+        from_input = F.linear(input, self.weight_ih, self.bias_ih)
+        after = run_cell(self.mode, from_input, states, self.weight_hh, self.bias_hh)
+        return after if batched else tuple([s.squeeze(0) for s in after])
+
+    def _refuse(self, x: tuple[int, ...], states: list[tuple[int, ...]]) -> None:
+        """Raise torch's error about shapes."""
         name = type(self).__name__
-        if input.ndim not in (1, 2):
-            raise ValueError(f"{name}: Expected input to be 1D or 2D, got {input.ndim}D instead")
-        for i, state in enumerate(states or ()):
-            if state.ndim not in (1, 2):
+        if len(x) not in (1, 2):
+            raise ValueError(f"{name}: Expected input to be 1D or 2D, got {len(x)}D instead")
+        for i, state in enumerate(states):
+            if len(state) not in (1, 2):
                 which = f"hx[{i}]" if self.mode == "LSTM" else "hidden"
                 raise ValueError(
-                    f"{name}: Expected {which} to be 1D or 2D, got {state.ndim}D instead"
+                    f"{name}: Expected {which} to be 1D or 2D, got {len(state)}D instead"
                 )
-        batched = input.ndim == 2
-        x = input if batched else input.unsqueeze(0)
-        if states is None:
-            zero = zeros(x.shape[0], self.hidden_size, dtype=x.dtype)
-            states = (zero, zero) if self.mode == "LSTM" else (zero,)
-        elif not batched:
-            states = tuple(s.unsqueeze(0) for s in states)
-        from_input = F.linear(x, self.weight_ih, self.bias_ih)
-        after = _step(self.mode, from_input, states, self.weight_hh, self.bias_hh)
-        return after if batched else tuple(s.squeeze(0) for s in after)
+        if x[-1] != self.input_size:
+            raise RuntimeError(
+                f"input has inconsistent input_size: got {x[-1]} expected {self.input_size}"
+            )
+        for i, state in enumerate(states):
+            rows, size = (*state, 1)[:2] if len(x) == 2 else (1, state[0])
+            if len(x) == 2 and rows != x[0]:
+                raise RuntimeError(
+                    f"Input batch size {x[0]} doesn't match hidden{i} batch size {rows}"
+                )
+            if size != self.hidden_size or len(state) != len(x):
+                raise RuntimeError(
+                    f"hidden{i} has inconsistent hidden_size: got {size}, expected "
+                    f"{self.hidden_size}"
+                )
 
     def extra_repr(self) -> str:
         """The sizes, and the settings that aren't the usual ones."""

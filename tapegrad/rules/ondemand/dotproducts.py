@@ -65,25 +65,6 @@ def weights_of(x, y, hidden, is_causal, scale):
     return masked_softmax(scores, np.broadcast_to(np.False_ if mask is None else mask, shape))
 
 
-def scores_bar(out_bar, x, y, z, hidden, is_causal, scale):
-    weights = weights_of(x, y, hidden, is_causal, scale)
-    return masked_softmax_x(np.matmul(out_bar, np.swapaxes(z, -1, -2)), weights)
-
-
-def attention_x(out_bar, x, y, z, hidden, is_causal, scale):
-    return np.matmul(scores_bar(out_bar, x, y, z, hidden, is_causal, scale), y) * scale
-
-
-def attention_y(out_bar, x, y, z, hidden, is_causal, scale):
-    bar = scores_bar(out_bar, x, y, z, hidden, is_causal, scale)
-    return np.matmul(np.swapaxes(bar, -1, -2), x) * scale
-
-
-def attention_z(out_bar, x, y, hidden, is_causal, scale):
-    weights = weights_of(x, y, hidden, is_causal, scale)
-    return np.matmul(np.swapaxes(weights, -1, -2), out_bar)
-
-
 def attention_forward(x, y, z, hidden, is_causal, scale):
     out = np.empty((*x.shape[:-1], z.shape[-1]), x.dtype)
     kernel = fused("attention", out)
@@ -99,27 +80,32 @@ def attention_forward(x, y, z, hidden, is_causal, scale):
     return out
 
 
-def attention_adjoint(out_bar, x, y, z, out, hidden, is_causal, scale, *shapes):
-    """The shares of queries, keys and values at once; None where that is for the rules."""
-    if type(out_bar) is not np.ndarray or x is None or y is None or z is None:
-        return None
-    bars = tuple([np.empty(shape, x.dtype) for shape in shapes])
-    kernel = fused("attention_adjoint", *bars)
-    if kernel is None:
-        return None
-    plan = Plan.of(x.shape, y.shape[-2], z.shape[-1], is_causal, x.itemsize, True)
-    masks = 0 if hidden is None else id(hidden)
-    room = plan.new_room(x.dtype)
-    kernel(
-        plan.parts, id(out_bar), id(x), id(y), id(z), masks, *bars, plan.numbers, room, scale,
-        work=plan.work, owners=(out_bar, x, y, z, hidden),
-    )  # fmt: skip
-    return bars
+def attention_adjoint(out_bar, x, y, z, hidden, is_causal, scale):
+    """The shares of queries, keys and values."""
+    if type(out_bar) is np.ndarray:
+        bars = tuple([np.empty(value.shape, x.dtype) for value in (x, y, z)])
+        kernel = fused("attention_adjoint", *bars)
+        if kernel is not None:
+            plan = Plan.of(x.shape, y.shape[-2], z.shape[-1], is_causal, x.itemsize, True)
+            masks = 0 if hidden is None else id(hidden)
+            room = plan.new_room(x.dtype)
+            kernel(
+                plan.parts, id(out_bar), id(x), id(y), id(z), masks, *bars, plan.numbers,
+                room, scale, work=plan.work, owners=(out_bar, x, y, z, hidden),
+            )  # fmt: skip
+            return bars
+    weights = weights_of(x, y, hidden, is_causal, scale)
+    bar = masked_softmax_x(np.matmul(out_bar, np.swapaxes(z, -1, -2)), weights)
+    return (
+        np.matmul(bar, y) * scale,
+        np.matmul(np.swapaxes(bar, -1, -2), x) * scale,
+        np.matmul(np.swapaxes(weights, -1, -2), out_bar),
+    )
 
 
 attention_ = structural(
-    "scaled_dot_product_attention", attention_forward, attention_x, attention_y, attention_z,
-    together=attention_adjoint, grad_name="ScaledDotProductFlashAttentionForCpuBackward0",
+    "scaled_dot_product_attention", attention_forward, shares=attention_adjoint,
+    inputs=("x", "y", "z"), grad_name="ScaledDotProductFlashAttentionForCpuBackward0",
 )  # fmt: skip
 
 

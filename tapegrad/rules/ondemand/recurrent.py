@@ -1,12 +1,15 @@
-"""Recurrent layers over whole sequences: LSTM (Hochreiter & Schmidhuber 1997), GRU (Cho 2014), RNN.
+"""Recurrent layers: LSTM (Hochreiter & Schmidhuber 1997), GRU (Cho 2014), RNN; and their cells.
 
-A primitive is given what the linear map of the input makes of all steps, (steps, rows, gates *
-size), since that is one product; the first states (rows, size); and the weight of the linear map of
-the state, (gates * size, size). It gives the states after each step, (steps, rows, size), and what
-its rule needs besides: the activations, which may be differentiated like any result.
+For a whole sequence there is a primitive. It is given what the linear map of the input makes of all
+steps, (steps, rows, gates * size), since that is one product; the first states (rows, size); and
+the weight of the linear map of the state, (gates * size, size). It gives the states after each
+step, (steps, rows, size), and what its rule needs besides: the activations, which may be
+differentiated like any result. The rule goes the steps back: it finds the adjoint of what a step's
+activations are functions of, hands on what the state before is given, and in the end has the
+weight's share as one product.
 
-The rule goes the steps back: it finds the adjoint of what a step's activations are functions of,
-hands on what the state before is given, and in the end has the weight's share as one product.
+The primitives of a cell are what a step does after its two linear maps. They save their inputs, so
+that what they give may be changed in place.
 """
 
 from __future__ import annotations
@@ -15,10 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.dtypes import promote_types
 from tapegrad.fused import fused
 from tapegrad.primitive import select, structural
-from tapegrad.rules.exponential import sigmoid_forward
+from tapegrad.rules.exponential import sigmoid
+from tapegrad.rules.linalg import linear
 from tapegrad.rules.reductions import sum_
+from tapegrad.rules.trigonometric import tanh
 
 
 def parts(x, count):
@@ -27,11 +33,18 @@ def parts(x, count):
     return [x[..., k * n : (k + 1) * n] for k in range(count)]
 
 
+def are_arrays(*values):
+    """Whether none is a Tensor, so that there may be machine code for them."""
+    return all(type(x) is np.ndarray for x in values)
+
+
+def zeros_of(value):
+    return np.zeros(tuple(value.shape), getattr(value.dtype, "numpy", value.dtype))
+
+
 def bar_or_zeros(bar, value):
     """The adjoint of a result; zeros if it has none."""
-    if bar is not None:
-        return bar
-    return np.zeros(tuple(value.shape), getattr(value.dtype, "numpy", value.dtype))
+    return zeros_of(value) if bar is None else bar
 
 
 def weight_bar(bars, h, hs):
@@ -62,21 +75,19 @@ def lstm_forward(x, h, c, weight):
     with np.errstate(all="ignore"):
         for t in range(len(x)):
             i, f, g, o = parts(x[t] + h @ turned, 4)
-            i, f, g, o = sigmoid_forward(i), sigmoid_forward(f), np.tanh(g), sigmoid_forward(o)
+            i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
             c = f * c + i * g
             h = o * np.tanh(c)
             hs[t], cs[t], acts[t] = h, c, np.concatenate((i, f, g, o), -1)
     return hs, cs, acts
 
 
-def lstm_adjoint(out_bar, x, h, c, weight, out, *shapes):
-    """The shares of all inputs at once: of arrays in machine code, where it is there."""
+def lstm_adjoint(out_bar, h, c, weight, out):
     h_bars, c_bars, acts_bars = out_bar
     hs, cs, acts = out
     steps, rows, n = hs.shape
     h_bars = bar_or_zeros(h_bars, hs)
-    arrays = type(h_bars) is type(acts) is np.ndarray and acts_bars is None
-    if arrays:
+    if are_arrays(h_bars, acts) and acts_bars is None:
         of_cells = c_bars is not None
         given = in_one_piece(h_bars, c_bars if of_cells else h_bars, cs, acts, c, weight)
         kernel = fused("lstm_adjoint", *given)
@@ -84,49 +95,104 @@ def lstm_adjoint(out_bar, x, h, c, weight, out, *shapes):
             bars, (h_bar, c_bar) = np.empty_like(acts), np.zeros((2, rows, n), acts.dtype)
             kernel(rows, *given, bars, h_bar, c_bar, steps, rows, n, of_cells, work=1)
             return bars, h_bar, c_bar, weight_bar(bars, h, hs)
+    c_bars, acts_bars = bar_or_zeros(c_bars, cs), bar_or_zeros(acts_bars, acts)
     i, f, g, o = parts(acts, 4)
     slopes = np.concatenate((i * (1 - i), f * (1 - f), 1 - g * g, o * (1 - o)), -1)
-    tanh = np.tanh(cs)
-    through = o * (1 - tanh * tanh)
-    h_bar = c_bar = None
+    tanhs = np.tanh(cs)
+    through = o * (1 - tanhs * tanhs)
+    h_bar = c_bar = 0
     back: list[Any] = []
     for t in reversed(range(steps)):
-        h_bar = h_bars[t] if h_bar is None else h_bars[t] + h_bar
-        share = h_bar * through[t] if c_bars is None else h_bar * through[t] + c_bars[t]
-        c_bar = share if c_bar is None else share + c_bar
+        h_bar = h_bars[t] + h_bar
+        c_bar = h_bar * through[t] + c_bars[t] + c_bar
         before = cs[t - 1] if t else c
-        bar = np.concatenate((c_bar * g[t], c_bar * before, c_bar * i[t], h_bar * tanh[t]), -1)
-        back.append((bar if acts_bars is None else bar + acts_bars[t]) * slopes[t])
+        bar = np.concatenate((c_bar * g[t], c_bar * before, c_bar * i[t], h_bar * tanhs[t]), -1)
+        back.append((bar + acts_bars[t]) * slopes[t])
         c_bar = c_bar * f[t]
         h_bar = np.matmul(back[-1], weight)
     bars = np.stack(back[::-1])
     return bars, h_bar, c_bar, weight_bar(bars, h, hs)
 
 
-def lstm_x(out_bar, h, c, weight, out):
-    return lstm_adjoint(out_bar, None, h, c, weight, out)[0]
-
-
-def lstm_h(out_bar, h, c, weight, out):
-    return lstm_adjoint(out_bar, None, h, c, weight, out)[1]
-
-
-def lstm_c(out_bar, h, c, weight, out):
-    return lstm_adjoint(out_bar, None, h, c, weight, out)[2]
-
-
-def lstm_weight(out_bar, h, c, weight, out):
-    return lstm_adjoint(out_bar, None, h, c, weight, out)[3]
-
-
 #: The states, the cells, and the activations i, f, g and o.
 lstm_ = structural(
-    "lstm", lstm_forward, lstm_x, lstm_h, lstm_c, lstm_weight, outputs=3, together=lstm_adjoint,
-    inputs=("x", "h", "c", "weight"), grad_name="MkldnnRnnLayerBackward0",
+    "lstm", lstm_forward, shares=lstm_adjoint, inputs=("x", "h", "c", "weight"), outputs=3,
+    grad_name="MkldnnRnnLayerBackward0",
+)  # fmt: skip
+
+
+def lstm_cell_forward(x, y):
+    kernel = fused("lstm_cell", x, y)
+    if kernel is None:
+        i, f, g, _ = parts(x, 4)
+        return sigmoid(f) * y + sigmoid(i) * np.tanh(g)
+    n = y.shape[-1]
+    acts, out = np.empty(3 * y.size, y.dtype), np.empty_like(y)
+    kernel(y.size // n, x, y, acts, out, n, work=x.nbytes)
+    return out
+
+
+def lstm_cell_adjoint(out_bar, x, y):
+    i, f, g, o = parts(x, 4)
+    i, f, g = sigmoid(i), sigmoid(f), np.tanh(g)
+    i_bar = out_bar * g * i * (1 - i)
+    f_bar = out_bar * y * f * (1 - f)
+    g_bar = out_bar * i * (1 - g * g)
+    return np.concatenate((i_bar, f_bar, g_bar, zeros_of(o)), -1), out_bar * f
+
+
+#: The cell, of what the linear maps give, (..., 4 * size), and the cell before.
+lstm_cell_ = structural(
+    "lstm_cell", lstm_cell_forward, shares=lstm_cell_adjoint, inputs=("x", "y"),
+    grad_name="AddBackward0",
+)  # fmt: skip
+
+
+def lstm_output_forward(x, y):
+    kernel = fused("lstm_output", x, y)
+    if kernel is None:
+        return sigmoid(parts(x, 4)[3]) * y
+    n = y.shape[-1]
+    out = np.empty_like(y)
+    kernel(y.size // n, x, y, out, n, work=x.nbytes)
+    return out
+
+
+def lstm_output_adjoint(out_bar, x, y):
+    *others, o = parts(x, 4)
+    o = sigmoid(o)
+    o_bar = out_bar * y * o * (1 - o)
+    return np.concatenate((*map(zeros_of, others), o_bar), -1), out_bar * o
+
+
+#: The output, of the same and the tanh of the cell.
+lstm_output_ = structural(
+    "lstm_output", lstm_output_forward, shares=lstm_output_adjoint, inputs=("x", "y"),
+    grad_name="MulBackward0",
 )  # fmt: skip
 
 
 # -- GRU: n = tanh(x_n + r (W h + b)_n), h' = n + z (h - n) ----------------------------------------
+
+
+def gru_activations(x, y):
+    """r, z and n, and what r is multiplied by, of what the linear maps give."""
+    r, z, new = parts(x, 3)
+    own_r, own_z, own = parts(y, 3)
+    r = sigmoid(r + own_r)
+    return r, sigmoid(z + own_z), np.tanh(new + r * own), own
+
+
+def gru_step_adjoint(h_bar, before, acts, acts_bars):
+    """The adjoints of what the linear maps give; and of the state before, but for its own map."""
+    r, z, new, own = acts
+    r_bar, z_bar, new_bar, own_bar = acts_bars
+    new_bar = (h_bar * (1 - z) + new_bar) * (1 - new * new)
+    z_bar = (h_bar * (before - new) + z_bar) * z * (1 - z)
+    r_bar = (new_bar * own + r_bar) * r * (1 - r)
+    own_bar = new_bar * r + own_bar
+    bars = np.concatenate((r_bar, z_bar, new_bar), -1)
+    return bars, np.concatenate((r_bar, z_bar, own_bar), -1), h_bar * z
 
 
 def gru_forward(x, h, weight, bias):
@@ -140,73 +206,66 @@ def gru_forward(x, h, weight, bias):
         return hs, acts
     with np.errstate(all="ignore"):
         for t in range(steps):
-            own_r, own_z, own = parts(h @ turned + bias, 3)
-            r, z, new = parts(x[t], 3)
-            r, z = sigmoid_forward(r + own_r), sigmoid_forward(z + own_z)
-            new = np.tanh(new + r * own)
+            r, z, new, own = gru_activations(x[t], h @ turned + bias)
             h = new + z * (h - new)
             hs[t], acts[t] = h, np.concatenate((r, z, new, own), -1)
     return hs, acts
 
 
-def gru_adjoint(out_bar, x, h, weight, bias, out, *shapes):
-    """As `lstm_adjoint`."""
+def gru_adjoint(out_bar, h, weight, out):
     h_bars, acts_bars = out_bar
     hs, acts = out
     steps, rows, n = hs.shape
     h_bars = bar_or_zeros(h_bars, hs)
-    if type(h_bars) is type(acts) is np.ndarray and acts_bars is None:
+    if are_arrays(h_bars, acts) and acts_bars is None:
         given = in_one_piece(h_bars, hs, acts, h, weight)
         kernel = fused("gru_adjoint", *given)
         if kernel is not None:
             bars, own_bars = np.empty((2, steps, rows, 3 * n), acts.dtype)
-            h_bar, room = np.zeros((2, rows, n), acts.dtype)
-            kernel(rows, *given, bars, own_bars, h_bar, room, steps, rows, n, work=1)
+            h_bar: Any = np.zeros((rows, n), acts.dtype)
+            kernel(rows, *given, bars, own_bars, h_bar, steps, rows, n, work=1)
             return bars, h_bar, weight_bar(own_bars, h, hs), sum_(own_bars, (0, 1), False)
-    r, z, new, own = parts(acts, 4)
-    r_slope, z_slope, new_slope = r * (1 - r), z * (1 - z), 1 - new * new
-    h_bar = None
+    acts_bars = bar_or_zeros(acts_bars, acts)
+    h_bar = 0
     back: list[Any] = []
     own_back: list[Any] = []
     for t in reversed(range(steps)):
-        h_bar = h_bars[t] if h_bar is None else h_bars[t] + h_bar
-        before = hs[t - 1] if t else h
-        z_bar, new_bar = h_bar * (before - new[t]), h_bar * (1 - z[t])
-        if acts_bars is not None:
-            r_more, z_more, new_more, own_more = parts(acts_bars[t], 4)
-            z_bar, new_bar = z_bar + z_more, new_bar + new_more
-        new_bar = new_bar * new_slope[t]
-        r_bar, own_bar = new_bar * own[t], new_bar * r[t]
-        if acts_bars is not None:
-            r_bar, own_bar = r_bar + r_more, own_bar + own_more
-        r_bar, z_bar = r_bar * r_slope[t], z_bar * z_slope[t]
-        back.append(np.concatenate((r_bar, z_bar, new_bar), -1))
-        own_back.append(np.concatenate((r_bar, z_bar, own_bar), -1))
-        h_bar = h_bar * z[t] + np.matmul(own_back[-1], weight)
+        bars, own_bars, h_bar = gru_step_adjoint(
+            h_bars[t] + h_bar, hs[t - 1] if t else h, parts(acts[t], 4), parts(acts_bars[t], 4)
+        )
+        back.append(bars)
+        own_back.append(own_bars)
+        h_bar = h_bar + np.matmul(own_bars, weight)
     bars, own_bars = np.stack(back[::-1]), np.stack(own_back[::-1])
     return bars, h_bar, weight_bar(own_bars, h, hs), sum_(own_bars, (0, 1), False)
 
 
-def gru_x(out_bar, h, weight, out):
-    return gru_adjoint(out_bar, None, h, weight, None, out)[0]
-
-
-def gru_h(out_bar, h, weight, out):
-    return gru_adjoint(out_bar, None, h, weight, None, out)[1]
-
-
-def gru_weight(out_bar, h, weight, out):
-    return gru_adjoint(out_bar, None, h, weight, None, out)[2]
-
-
-def gru_bias(out_bar, h, weight, out):
-    return gru_adjoint(out_bar, None, h, weight, None, out)[3]
-
-
 #: The states; and the activations r, z and n, and what r is multiplied by.
 gru_ = structural(
-    "gru", gru_forward, gru_x, gru_h, gru_weight, gru_bias, outputs=2, together=gru_adjoint,
-    inputs=("x", "h", "weight", "bias"), grad_name="StackBackward0",
+    "gru", gru_forward, shares=gru_adjoint, inputs=("x", "h", "weight", "bias"), outputs=2,
+    grad_name="StackBackward0",
+)  # fmt: skip
+
+
+def gru_cell_forward(x, y, z):
+    kernel = fused("gru_cell", x, y, z)
+    if kernel is None:
+        _, update, new, _ = gru_activations(x, y)
+        return new + update * (z - new)
+    n = z.shape[-1]
+    acts, out = np.empty(4 * z.size, z.dtype), np.empty_like(z)
+    kernel(z.size // n, x, y, z, acts, out, n, work=x.nbytes)
+    return out
+
+
+def gru_cell_adjoint(out_bar, x, y, z):
+    return gru_step_adjoint(out_bar, z, gru_activations(x, y), (0, 0, 0, 0))
+
+
+#: The state, of what the linear maps give, (..., 3 * size) each, and the state before.
+gru_cell_ = structural(
+    "gru_cell", gru_cell_forward, shares=gru_cell_adjoint, inputs=("x", "y", "z"),
+    grad_name="AddBackward0",
 )  # fmt: skip
 
 
@@ -214,46 +273,42 @@ gru_ = structural(
 
 
 def rnn_forward(x, h, weight, relu):
-    turned = weight.T
+    x, h, turned = in_one_piece(x, h, weight.T)
     hs = np.empty((len(x), *h.shape), x.dtype)
+    kernel = fused("rnn", x, h, turned)
+    if kernel is not None:
+        kernel(len(h), x, h, turned, hs, len(x), *h.shape, relu, work=1)
+        return hs
     with np.errstate(all="ignore"):
         for t in range(len(x)):
-            h = np.matmul(h, turned, out=hs[t])
-            h += x[t]
-            if relu:
-                np.maximum(h, 0, out=h)
-            else:
-                np.tanh(h, out=h)
+            h = x[t] + h @ turned
+            h = hs[t] = np.maximum(h, 0) if relu else np.tanh(h)
     return hs
 
 
-def rnn_adjoint(out_bar, x, h, weight, out, relu, *shapes):
-    """As `lstm_adjoint`, over NumPy's functions."""
-    h_bar = None
+def rnn_adjoint(out_bar, h, weight, out, relu):
+    steps, rows, n = out.shape
+    if are_arrays(out_bar, out):
+        given = in_one_piece(out_bar, out, weight)
+        kernel = fused("rnn_adjoint", *given)
+        if kernel is not None:
+            bars = np.empty_like(out)
+            h_bar: Any = np.zeros((rows, n), out.dtype)
+            kernel(rows, *given, bars, h_bar, steps, rows, n, relu, work=1)
+            return bars, h_bar, weight_bar(bars, h, out)
+    h_bar = 0
     back: list[Any] = []
-    for t in reversed(range(len(out))):
-        h_bar = out_bar[t] if h_bar is None else out_bar[t] + h_bar
+    for t in reversed(range(steps)):
+        h_bar = out_bar[t] + h_bar
         back.append(select(out[t] > 0, h_bar, 0.0) if relu else h_bar * (1 - out[t] * out[t]))
         h_bar = np.matmul(back[-1], weight)
     bars = np.stack(back[::-1])
     return bars, h_bar, weight_bar(bars, h, out)
 
 
-def rnn_x(out_bar, h, weight, out, relu):
-    return rnn_adjoint(out_bar, None, h, weight, out, relu)[0]
-
-
-def rnn_h(out_bar, h, weight, out, relu):
-    return rnn_adjoint(out_bar, None, h, weight, out, relu)[1]
-
-
-def rnn_weight(out_bar, h, weight, out, relu):
-    return rnn_adjoint(out_bar, None, h, weight, out, relu)[2]
-
-
 rnn_ = structural(
-    "rnn", rnn_forward, rnn_x, rnn_h, rnn_weight, together=rnn_adjoint,
-    inputs=("x", "h", "weight"), grad_name="StackBackward0",
+    "rnn", rnn_forward, shares=rnn_adjoint, inputs=("x", "h", "weight"),
+    grad_name="StackBackward0",
 )  # fmt: skip
 
 
@@ -270,6 +325,9 @@ def states_x(out_bar):
 
 #: States that may be changed in place: those that the rules read stay as they are.
 states_ = structural("states", states_forward, states_x, grad_name="StackBackward0")
+
+
+# -- for `nn` --------------------------------------------------------------------------------------
 
 
 def run_layer(mode: str, x: Any, states: Any, weight: Any, bias: Any) -> tuple[Any, Any]:
@@ -291,3 +349,22 @@ def run_layer(mode: str, x: Any, states: Any, weight: Any, bias: Any) -> tuple[A
     else:
         hs = rnn_(x, *states, weight, mode == "RNN_RELU")
     return hs, (hs[-1],)
+
+
+def run_cell(mode: str, x: Any, states: Any, weight: Any, bias: Any) -> tuple[Any, ...]:
+    """The states after one step, the output first: as `run_layer`, without the steps.
+
+    Here every mode may have a bias.
+    """
+    own = linear(states[0], weight, bias)
+    if mode == "GRU":
+        return (gru_cell_(x, own, states[0]),)
+    gates = x + own
+    if mode == "LSTM":
+        before = states[1]
+        if before.dtype != gates.dtype:
+            dtype = promote_types(before.dtype, gates.dtype)
+            before, gates = before.to(dtype), gates.to(dtype)
+        cell = lstm_cell_(gates, before)
+        return lstm_output_(gates, tanh(cell)), cell
+    return (tanh(gates) if mode == "RNN_TANH" else gates.relu(),)

@@ -108,6 +108,7 @@ def threaded(library: Any, program: Program, count: int) -> Program:
         library.set_num_threads(count)
         try:
             with threadpool_limits(count, "blas"):
+                program.sample()  # a pool of another size is begun anew
                 return program.sample()
         finally:
             library.set_num_threads(1)

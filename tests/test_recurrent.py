@@ -78,7 +78,7 @@ def test_machine_code_is_the_rule(mode, wanted, shape, dtype, scale, monkeypatch
     ("mode", "wanted"), [("lstm", (1, 1, 0)), ("gru", (1, 0)), ("rnn", (1,)), ("rnn relu", (1,))]
 )
 def test_some_of_the_rows_are_a_part_of_the_work(mode, wanted, monkeypatch):
-    arrays = given(mode, 3, 7, 4)
+    arrays = given(mode, 3, 19, 4)
     whole = results(mode, arrays, wanted)
     found = library.find
 
@@ -97,7 +97,7 @@ def test_some_of_the_rows_are_a_part_of_the_work(mode, wanted, monkeypatch):
     monkeypatch.setattr(library, "find", shared)
     for a, b in zip(results(mode, arrays, wanted), whole, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
-    assert parts == [*range(7)] * 2
+    assert parts == [0, 1, 2] * 2
 
 
 CELLS = {"lstm_cell": (4, 1), "lstm_output": (4, 1), "gru_cell": (3, 3, 1)}

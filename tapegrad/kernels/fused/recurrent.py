@@ -1,9 +1,8 @@
 """Recurrent layers and their cells: `rules.ondemand.recurrent` tells what they compute.
 
-Arrays of all steps are (steps, rows, ...), contiguous; the work is some of the rows. The products
-with the recurrent weight are small ones or BLAS's, as everywhere; what is between them is a pass
-over each row, in loops over so few arrays that LLVM checks that they lie apart and takes whole
-vectors.
+Arrays of all steps are (steps, rows, ...), contiguous; the work is some blocks of rows, of which
+none waits for another. What is between the products with the recurrent weight is a pass over each
+row, in loops over so few arrays that LLVM checks that they lie apart and takes whole vectors.
 """
 
 from __future__ import annotations
@@ -17,6 +16,16 @@ from tapegrad.kernels.fused.lanes import Array, Int, Tools, part, part_at
 from tapegrad.kernels.fused.vectors import address_of
 from tapegrad.kernels.native import like, size_of
 from tapegrad.kernels.tools import product
+
+
+#: Rows of a block: products of fewer take more time for each.
+BLOCK = 8
+
+
+@register_jitable
+def rows_of(begin: Any, end: Any, rows: Any) -> Any:
+    """The first row of some blocks, and the end of them."""
+    return begin * BLOCK, min(end * BLOCK, rows)
 
 
 @register_jitable
@@ -86,6 +95,7 @@ def lstm(
     acts: Array, steps: Int, rows: Int, n: Int, tools: Tools,
 ) -> None:  # fmt: skip
     # w is the transposed weight: (n, 4 n).
+    begin, end = rows_of(begin, end, rows)
     for t in range(steps):
         first = t * rows + begin
         last = before(y, hs, first, rows, n)
@@ -137,6 +147,7 @@ def lstm_adjoint(
     of_cells: Int, tools: Tools,
 ) -> None:  # fmt: skip
     # h_bar and c_bar are what later steps give; of_cells: whether c_bars are of all steps.
+    begin, end = rows_of(begin, end, rows)
     for t in range(steps - 1, -1, -1):
         first = t * rows + begin
         for r in range(begin, end):
@@ -191,6 +202,7 @@ def gru(
     hidden: Array, steps: Int, rows: Int, n: Int, tools: Tools,
 ) -> None:  # fmt: skip
     # w is the transposed weight: (n, 3 n); hidden is room for a step's product.
+    begin, end = rows_of(begin, end, rows)
     for t in range(steps):
         first = t * rows + begin
         last = before(y, hs, first, rows, n)
@@ -229,6 +241,7 @@ def gru_adjoint(
     bars: Array, own_bars: Array, h_bar: Array, steps: Int, rows: Int, n: Int, tools: Tools,
 ) -> None:  # fmt: skip
     # own_bars are those of the state's linear map.
+    begin, end = rows_of(begin, end, rows)
     for t in range(steps - 1, -1, -1):
         first = t * rows + begin
         for r in range(begin, end):
@@ -258,6 +271,7 @@ def rnn(
     relu: Int, tools: Tools,
 ) -> None:  # fmt: skip
     # w is the transposed weight.
+    begin, end = rows_of(begin, end, rows)
     count = end - begin
     for t in range(steps):
         first = t * rows + begin
@@ -276,6 +290,7 @@ def rnn_adjoint(
     begin: Int, end: Int, h_bars: Array, hs: Array, w: Array, bars: Array, h_bar: Array,
     steps: Int, rows: Int, n: Int, relu: Int, tools: Tools,
 ) -> None:  # fmt: skip
+    begin, end = rows_of(begin, end, rows)
     size = (end - begin) * n
     of_h, one = part_at(h_bar, begin * n, size), like(h_bar[0], 1)
     for t in range(steps - 1, -1, -1):

@@ -21,6 +21,7 @@ import numpy as np
 from tapegrad.dtypes import promote_types
 from tapegrad.fused import fused
 from tapegrad.primitive import select, structural
+from tapegrad.products import matrix_product
 from tapegrad.rules.exponential import sigmoid
 from tapegrad.rules.linalg import linear
 from tapegrad.rules.reductions import sum_
@@ -49,11 +50,20 @@ def bar_or_zeros(bar, value):
 
 def weight_bar(bars, h, hs):
     """The share of the weight by which the states before each step were multiplied."""
-    first = np.matmul(np.swapaxes(bars[0], 0, 1), h)
+    first = matrix_product(np.swapaxes(bars[0], 0, 1), h)
     if len(bars) == 1:
         return first
     later = np.reshape(bars[1:], (-1, bars.shape[-1]))
-    return first + np.matmul(np.swapaxes(later, 0, 1), np.reshape(hs[:-1], (-1, h.shape[-1])))
+    states = np.reshape(hs[:-1], (-1, h.shape[-1]))
+    return first + matrix_product(np.swapaxes(later, 0, 1), states)
+
+
+#: Rows of a block, of which threads take some.
+BLOCK = 8
+
+
+def blocks_of(h):
+    return -(-len(h) // BLOCK)
 
 
 def in_one_piece(*arrays):
@@ -69,8 +79,7 @@ def lstm_forward(x, h, c, weight):
     acts = np.empty_like(x)
     kernel = fused("lstm", x, h, c, turned)
     if kernel is not None:
-        # One share of work: BLAS has threads of its own.
-        kernel(len(h), x, h, c, turned, hs, cs, acts, len(x), *h.shape, work=1)
+        kernel(blocks_of(h), x, h, c, turned, hs, cs, acts, len(x), *h.shape)
         return hs, cs, acts
     with np.errstate(all="ignore"):
         for t in range(len(x)):
@@ -93,7 +102,7 @@ def lstm_adjoint(out_bar, h, c, weight, out):
         kernel = fused("lstm_adjoint", *given)
         if kernel is not None:
             bars, (h_bar, c_bar) = np.empty_like(acts), np.zeros((2, rows, n), acts.dtype)
-            kernel(rows, *given, bars, h_bar, c_bar, steps, rows, n, of_cells, work=1)
+            kernel(blocks_of(h), *given, bars, h_bar, c_bar, steps, rows, n, of_cells)
             return bars, h_bar, c_bar, weight_bar(bars, h, hs)
     c_bars, acts_bars = bar_or_zeros(c_bars, cs), bar_or_zeros(acts_bars, acts)
     i, f, g, o = parts(acts, 4)
@@ -202,7 +211,7 @@ def gru_forward(x, h, weight, bias):
     kernel = fused("gru", x, h, turned, bias)
     if kernel is not None:
         room = np.empty((rows, 3 * n), x.dtype)
-        kernel(rows, x, h, turned, bias, hs, acts, room, steps, rows, n, work=1)
+        kernel(blocks_of(h), x, h, turned, bias, hs, acts, room, steps, rows, n)
         return hs, acts
     with np.errstate(all="ignore"):
         for t in range(steps):
@@ -223,7 +232,7 @@ def gru_adjoint(out_bar, h, weight, out):
         if kernel is not None:
             bars, own_bars = np.empty((2, steps, rows, 3 * n), acts.dtype)
             h_bar: Any = np.zeros((rows, n), acts.dtype)
-            kernel(rows, *given, bars, own_bars, h_bar, steps, rows, n, work=1)
+            kernel(blocks_of(h), *given, bars, own_bars, h_bar, steps, rows, n)
             return bars, h_bar, weight_bar(own_bars, h, hs), sum_(own_bars, (0, 1), False)
     acts_bars = bar_or_zeros(acts_bars, acts)
     h_bar = 0
@@ -277,7 +286,7 @@ def rnn_forward(x, h, weight, relu):
     hs = np.empty((len(x), *h.shape), x.dtype)
     kernel = fused("rnn", x, h, turned)
     if kernel is not None:
-        kernel(len(h), x, h, turned, hs, len(x), *h.shape, relu, work=1)
+        kernel(blocks_of(h), x, h, turned, hs, len(x), *h.shape, relu)
         return hs
     with np.errstate(all="ignore"):
         for t in range(len(x)):
@@ -294,7 +303,7 @@ def rnn_adjoint(out_bar, h, weight, out, relu):
         if kernel is not None:
             bars = np.empty_like(out)
             h_bar: Any = np.zeros((rows, n), out.dtype)
-            kernel(rows, *given, bars, h_bar, steps, rows, n, relu, work=1)
+            kernel(blocks_of(h), *given, bars, h_bar, steps, rows, n, relu)
             return bars, h_bar, weight_bar(bars, h, out)
     h_bar = 0
     back: list[Any] = []

@@ -40,6 +40,8 @@ class _Pool:
 
 
 _pool = _Pool()
+#: Called when the number of threads has been set.
+when_set: list[Callable[[], None]] = []
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.forget)
 
@@ -61,6 +63,8 @@ def set_num_threads(count: int) -> None:
         raise RuntimeError("set_num_threads expects a positive integer")
     if count != _pool.count:
         _pool.count, _pool.executor = count, None
+        for function in when_set:
+            function()
 
 
 def share(count: int, work: Callable[[int, int], None]) -> None:

@@ -91,7 +91,7 @@ def test_some_of_the_rows_are_a_part_of_the_work(mode, wanted, monkeypatch):
 
     def shared(name, dtype):
         kernel = found(name, dtype)
-        return lambda *operands, work: kernel(*operands, work=1 << 30, owners=())
+        return lambda *operands: kernel(*operands, work=1 << 30, owners=())
 
     monkeypatch.setattr(threads, "share", in_parts)
     monkeypatch.setattr(library, "find", shared)

@@ -109,7 +109,7 @@ def times_transposed(
     if possible:
         shape, strides = load64(y + DIMENSIONS), load64(y + STRIDES)
         inner, columns = load64(shape), load64(shape + 8)
-        possible = not is_large(n, inner)
+        possible = not is_large(tools, n, inner)
         if possible and x_bar != 0 and m > 0:
             itemsize = types.int64(size_of(zero))
             product(
@@ -133,7 +133,7 @@ def transposed_times(
     if ndim == 2:
         row, step, possible = load64(load64(x + STRIDES)), load64(load64(x + STRIDES) + 8), True
     possible = possible and tuple_size(tuple_get(tuple_get(record, 3), 1)) == 2
-    possible = possible and not is_large(n, inner)
+    possible = possible and not is_large(tools, n, inner)
     if possible and x_bar != 0 and m > 0:
         columns = m // inner
         product(
@@ -150,7 +150,7 @@ def linear_x(
     y = tuple_get(record, 8)
     shape, strides = load64(y + DIMENSIONS), load64(y + STRIDES)
     columns, inner = load64(shape), load64(shape + 8)
-    done = 0 if is_large(n, inner) else 1
+    done = 0 if is_large(tools, n, inner) else 1
     if done == 1 and x_bar != 0 and m > 0:
         itemsize = types.int64(size_of(zero))
         product(
@@ -167,7 +167,7 @@ def linear_y(
     # y_bar (columns, inner) = out_bar.T (columns, rows) @ x (rows, inner)
     x = tuple_get(record, 7)
     inner = load64(load64(x + DIMENSIONS) + 8 * (load32(x + NDIM) - 1))
-    possible = load32(x + FLAGS) & C_CONTIGUOUS != 0 and not is_large(n, inner)
+    possible = load32(x + FLAGS) & C_CONTIGUOUS != 0 and not is_large(tools, n, inner)
     if possible and x_bar != 0 and m > 0:
         columns = m // inner
         itemsize = types.int64(size_of(zero))

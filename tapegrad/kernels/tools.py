@@ -11,6 +11,7 @@ import numpy as np
 from numba import carray, types
 from numba.extending import register_jitable
 
+from tapegrad import threads
 from tapegrad.kernels.cache import KernelCache
 from tapegrad.kernels.fused import matrix_products
 from tapegrad.kernels.fused.matrix_products import tile_products
@@ -20,8 +21,11 @@ __all__ = ["ADD", "ARRAY_KIND", "BOOL", "INT64", "KINDS", "TOOL_FIELDS"]
 __all__ += ["find_products", "is_large", "product", "products", "tile", "tools"]
 
 #: Where they stand: the products of two dtypes; NumPy's inner loops of ``add`` with their data; the
-#: ids of a few types, of two dtypes and of ndarray.
-PRODUCTS, ADD, KINDS, INT64, BOOL, ARRAY_KIND, TOOL_FIELDS = 0, 2, 6, 10, 11, 12, 13
+#: ids of a few types, of two dtypes and of ndarray; and what is large.
+PRODUCTS, ADD, KINDS, INT64, BOOL, ARRAY_KIND, LARGE, TOOL_FIELDS = 0, 2, 6, 10, 11, 12, 13, 14
+
+#: Products of elements in the time that leaving a walk takes, 100 microseconds.
+WORTH_LEAVING = 5_500_000
 
 
 @functools.cache
@@ -29,7 +33,16 @@ def tools() -> np.ndarray:
     """What kernels find at ``tools``; the products after `find_products`."""
     loops = [x for kinds in ("ff->f", "dd->d") for x in ufunc_loop(np.add, kinds) or (0, 0)]
     kinds = (slice, int, None, type(...), np.dtype(np.int64), np.dtype(bool), np.ndarray)
-    return np.array([0, 0, *loops, *map(id, kinds)], np.int64)
+    made = np.array([0, 0, *loops, *map(id, kinds), 0], np.int64)
+
+    def set_large() -> None:
+        count = threads.get_num_threads()
+        saved = 1 - 1 / count  # of the time, by sharing the work
+        made[LARGE] = WORTH_LEAVING / saved if count > 1 else np.iinfo(np.int64).max
+
+    set_large()
+    threads.when_set.append(set_large)
+    return made
 
 
 def find_products(dtype: np.dtype[Any]) -> None:
@@ -57,14 +70,10 @@ def _compiled_product(dtype: str) -> Any:
     return compile_native(space[name], types.void(*[types.int64] * 13), cache, fastmath=False)
 
 
-#: So many products of elements take half a millisecond: they are left to Python, where threads
-#: share them, which costs some 100 microseconds in the middle of a walk.
-LARGE_PRODUCTS = 1 << 25
-
-
 @register_jitable
-def is_large(n: Any, other: Any) -> Any:
-    return n * other > LARGE_PRODUCTS
+def is_large(tools: Any, n: Any, other: Any) -> Any:
+    """Whether so many products of elements are left to Python, where threads share them."""
+    return n * other > carray(pointer_to(tools, types.int64(1)), TOOL_FIELDS)[LARGE]
 
 
 @register_jitable

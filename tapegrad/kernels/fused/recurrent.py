@@ -17,7 +17,6 @@ from tapegrad.kernels.fused.vectors import address_of
 from tapegrad.kernels.native import like, size_of
 from tapegrad.kernels.tools import product
 
-
 #: Rows of a block: products of fewer take more time for each.
 BLOCK = 8
 

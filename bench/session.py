@@ -53,8 +53,8 @@ def load(module: str) -> Any:
     library = importlib.import_module(module)
     if hasattr(library, "set_num_threads"):
         library.set_num_threads(1)
-    if replay := getattr(library, "replay", None):
-        replay.load_native()
+    if warmup := getattr(library, "warmup", None):
+        warmup()
     free_tape(library)
     return library
 

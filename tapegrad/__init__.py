@@ -57,6 +57,7 @@ from tapegrad.dtypes import (
     set_default_dtype,
 )
 from tapegrad.layouts import layout, memory_format
+from tapegrad.loading import warmup
 from tapegrad.modes import (
     enable_grad,
     inference_mode,
@@ -194,7 +195,7 @@ __all__ = [
     "is_inference_mode_enabled", "layout", "memory_format", "nan", "newaxis", "no_grad", "pi",
     "primitive", "printoptions", "promote_types", "random", "result_type", "set_default_device",
     "set_default_dtype", "set_grad_enabled", "set_num_threads", "set_printoptions", "signal",
-    "tape", "utils", "vmap",
+    "tape", "utils", "vmap", "warmup",
     "fft", *sorted({path.partition(".")[0] for path in _NAMESPACES}),
 ]  # fmt: skip
 # `import *` asks `__getattr__` for the whole, with the functions that are loaded on demand.

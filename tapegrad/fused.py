@@ -5,7 +5,7 @@
         out = np.empty_like(x)
         kernel(len(rows), x, out, n)
 
-There are none before the native loop is loaded (`replay.load_native`), none for arrays that aren't
+There are none before the native loop is loaded (`tapegrad.warmup`), none for arrays that aren't
 contiguous ones of one dtype, float32 or float64, and none for Tensors (of which rules are given
 some when their derivative is wanted): a rule is written out in NumPy, and what is fused stands
 beside it. The functions themselves are in `kernels.fused`.

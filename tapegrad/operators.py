@@ -25,9 +25,9 @@ import numpy as np
 from tapegrad import rules
 from tapegrad.declaration import Operator, names_arguments, operators
 from tapegrad.inplace import in_place
+from tapegrad.loading import native
 from tapegrad.primitive import Primitive, by_ufunc, primitives
 from tapegrad.recording import apply, mark_view
-from tapegrad.replay import native
 from tapegrad.shortpaths import binary, short_paths, ternary, unary
 from tapegrad.tensor import Tensor, View, from_array
 

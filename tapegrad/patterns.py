@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.contributions import contribution, environment
 from tapegrad.primitive import Primitive, primitives
-from tapegrad.replay import contribution, environment
 from tapegrad.spec import specs
 from tapegrad.tape import CODE, INPUTS, PARAMS, PLACE, SPEC, Record, arity
 

@@ -54,8 +54,8 @@ def get_num_threads() -> int:
 def set_num_threads(count: int) -> None:
     """How many threads may share the work on a large array, the calling one among them.
 
-    Raises RuntimeError for what is no integer, or is below 1. BLAS has threads of its own
-    (``OPENBLAS_NUM_THREADS``).
+    Raises RuntimeError for what is no integer, or is below 1. BLAS, which computes the largest
+    products of matrices and most of `linalg`, has threads of its own (``OPENBLAS_NUM_THREADS``).
     """
     if type(count) is not int:
         raise RuntimeError(f"set_num_threads expects an int, but got {type(count).__name__}")

@@ -28,10 +28,10 @@ import numpy as np
 
 from tapegrad import recording
 from tapegrad.autograd import engine
+from tapegrad.loading import native
 from tapegrad.modes import unwatch, watch
 from tapegrad.primitive import Primitive, primitives
 from tapegrad.random import Generator
-from tapegrad.replay import native
 from tapegrad.spec import Spec
 from tapegrad.tape import CODE, Record, tape, unshared
 from tapegrad.tensor import Tensor, place_of

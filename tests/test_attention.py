@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad import replay, threads
+from tapegrad import loading, threads
 from tapegrad.fused import library
 from tapegrad.rules.ondemand import dotproducts
 
@@ -14,7 +14,7 @@ F = tg.nn.functional
 RNG = np.random.default_rng(0)
 
 machine_code = pytest.mark.skipif(
-    not replay.load_native(), reason="there is no machine code on this machine"
+    not loading.load_native(), reason="there is no machine code on this machine"
 )
 
 

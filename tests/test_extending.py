@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
+from tapegrad.loading import load_native, native
 from tapegrad.primitive import select
-from tapegrad.replay import load_native, native
 from tapegrad.testing import check_primitive
 
 rng = np.random.default_rng(0)

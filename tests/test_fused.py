@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad import replay, threads
+from tapegrad import loading, threads
 from tapegrad.fused import fused, library
 from tests.samples import SAMPLES
 
 pytestmark = pytest.mark.skipif(
-    not replay.load_native(), reason="there is no machine code on this machine"
+    not loading.load_native(), reason="there is no machine code on this machine"
 )
 
 
@@ -24,11 +24,11 @@ def gradients(sample, dtype, scale):
     leaves = [tg.from_numpy(a).requires_grad_() for a in arrays]
     out = sample.call(*leaves)
     weights = np.random.default_rng(1).uniform(-1, 1, out.shape)
-    loaded, replay.native.loaded = replay.native.loaded, False  # small ones would be the loop's
+    loaded, loading.native.loaded = loading.native.loaded, False  # small ones would be the loop's
     try:
         out.backward(tg.from_numpy(np.asarray(weights)).to(out.dtype))
     finally:
-        replay.native.loaded = loaded
+        loading.native.loaded = loaded
     return [out.detach().numpy(), *(x.grad.numpy() for x in leaves if x.grad is not None)]
 
 

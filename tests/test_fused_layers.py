@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad import replay, threads
+from tapegrad import loading, threads
 from tapegrad.fused import library
 from tapegrad.storage import clock
 from tapegrad.tape import tape
 
 F = tg.nn.functional
 pytestmark = pytest.mark.skipif(
-    not replay.load_native(), reason="there is no machine code on this machine"
+    not loading.load_native(), reason="there is no machine code on this machine"
 )
 
 
@@ -25,11 +25,11 @@ def gradients(function, arrays):
     leaves = [tg.from_numpy(a.copy()).requires_grad_() for a in arrays]
     out = function(*leaves)
     weights = random(*out.shape, dtype=out.detach().numpy().dtype, seed=1)
-    loaded, replay.native.loaded = replay.native.loaded, False  # small ones would be the loop's
+    loaded, loading.native.loaded = loading.native.loaded, False  # small ones would be the loop's
     try:
         out.backward(tg.from_numpy(weights))
     finally:
-        replay.native.loaded = loaded
+        loading.native.loaded = loaded
     return [out.detach().numpy(), *(x.grad.numpy() for x in leaves)]
 
 

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tapegrad
-from tapegrad import replay as replay_module
+from tapegrad import loading
 from tapegrad.autograd import backward
+from tapegrad.contributions import contribution
 from tapegrad.primitive import elementwise, primitives, structural
 from tapegrad.recording import apply
-from tapegrad.replay import contribution
 from tapegrad.rules.ondemand.recurrent import gru_cell_, lstm_cell_, lstm_output_
 from tapegrad.tape import tape
 from tapegrad.tensor import from_array
@@ -28,7 +28,7 @@ NATIVE = [p for p in ELEMENTWISE if p.native and p.arity <= 3]
 IDS = [p.name for p in NATIVE]
 
 native_only = pytest.mark.skipif(
-    not replay_module.load_native(), reason="the native loop can't be used here"
+    not loading.load_native(), reason="the native loop can't be used here"
 )
 
 
@@ -110,17 +110,17 @@ def test_kernel_is_the_rule_at_special_values(primitive):
 def both_ways(build, arrays):
     """The gradients of a graph, replayed in Python and natively."""
     results = []
-    loaded = replay_module.native.loaded
+    loaded = loading.native.loaded
     for native in (False, True):
         leaves = [from_array(a.copy(), requires_grad=True) for a in arrays]
         out = build(*leaves)
-        replay_module.native.loaded = loaded and native
+        loading.native.loaded = loaded and native
         try:
             backward(
                 out, from_array(np.linspace(0.5, 1.5, out._spec.size).reshape(out._spec.shape))
             )
         finally:
-            replay_module.native.loaded = loaded
+            loading.native.loaded = loaded
         results.append([None if x.grad is None else x.grad._array for x in leaves])
     return results
 
@@ -195,10 +195,10 @@ def test_many_leaves():
 
 SCRIPT = """
     import numpy as np
-    from tapegrad import replay
+    from tapegrad import loading
     from tapegrad.autograd import backward
     from tapegrad.tensor import from_array
-    assert replay.load_native()
+    assert loading.load_native()
     x = from_array(np.ones(3), requires_grad=True)
     y = x
     for _ in range(50):
@@ -268,7 +268,7 @@ def test_two_processes_fill_one_cache(tmp_path):
 def test_an_edited_rule_gets_a_new_kernel(tmp_path):
     script = """
         import numpy as np
-        from tapegrad import replay
+        from tapegrad import loading
         from tapegrad.autograd import backward
         from tapegrad.shortpaths import binary
         from tapegrad.primitive import elementwise
@@ -278,7 +278,7 @@ def test_an_edited_rule_gets_a_new_kernel(tmp_path):
         def twice_y(x):
             return x
         twice = binary(elementwise("twice", np.multiply, twice_x, twice_y))
-        assert replay.load_native()
+        assert loading.load_native()
         x = from_array(np.ones(3), requires_grad=True)
         y = x
         for _ in range(30):
@@ -301,7 +301,7 @@ def test_without_jit_all_is_replayed_in_python():
     code = """
         import sys
         import numpy as np
-        from tapegrad import replay
+        from tapegrad import loading
         from tapegrad.autograd import backward
         from tapegrad.tensor import from_array
         x = from_array(np.ones(3), requires_grad=True)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad import buffers, replay
+from tapegrad import buffers, loading
 from tapegrad.fused import library
 from tapegrad.kernels import blocks, run
 
 pytestmark = pytest.mark.skipif(
-    not replay.load_native(), reason="there is no machine code on this machine"
+    not loading.load_native(), reason="there is no machine code on this machine"
 )
 
 SHAPE = (600, 521)  # more than a MiB of float32, and no whole number of blocks

@@ -15,7 +15,7 @@ LAYERS = (
     ),
     ("printing", "primitive", "declaration", "products", "spec"),
     ("broadcast", "tape", "stats", "wengert"),
-    ("kernels", "replay"),
+    ("kernels", "replay", "contributions", "loading"),
     (
         *("tensor", "batched", "fromdata", "operands", "recording", "shortpaths"),
         *("autograd.calling", "autograd.graph", "autograd.hooks", "autograd.saved"),

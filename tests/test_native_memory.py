@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tapegrad import replay
+from tapegrad import loading
 
-if not replay.load_native():
+if not loading.load_native():
     pytest.skip("the native loop can't be used here", allow_module_level=True)
 
 import numba

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tapegrad as tg
-from tapegrad import replay
+from tapegrad import loading
 from tapegrad.kernels.native import ufunc_loop
 from tapegrad.modes import switch
 from tapegrad.primitive import Primitive, structural
@@ -28,7 +28,7 @@ from tapegrad.tensor import View
 from tests.samples import SAMPLES
 
 pytestmark = pytest.mark.skipif(
-    not replay.load_native(), reason="the native loop can't be used here"
+    not loading.load_native(), reason="the native loop can't be used here"
 )
 
 

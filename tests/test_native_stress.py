@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tapegrad as tg
-from tapegrad import replay
+from tapegrad import loading
 from tapegrad.kernels import loop
 from tapegrad.kernels.run import _idle
 from tapegrad.primitive import Primitive, structural
@@ -27,20 +27,20 @@ from tapegrad.tape import tape
 from tapegrad.tensor import from_array
 
 pytestmark = pytest.mark.skipif(
-    not replay.load_native(), reason="the native loop can't be used here"
+    not loading.load_native(), reason="the native loop can't be used here"
 )
 
 
 def both_walks(function):
     """What a function gives, its replays run natively and in Python."""
     results = []
-    loaded = replay.native.loaded
+    loaded = loading.native.loaded
     for native in (True, False):
-        replay.native.loaded = native
+        loading.native.loaded = native
         try:
             results.append(function())
         finally:
-            replay.native.loaded = loaded
+            loading.native.loaded = loaded
     return results
 
 
@@ -454,10 +454,10 @@ def test_memory_that_runs_out():
         except ImportError:
             sys.exit()
         import tapegrad as tg
-        from tapegrad import replay
+        from tapegrad import loading
         from tapegrad.kernels.compiled import compiled
         from tapegrad.primitive import structural
-        assert replay.load_native()
+        assert loading.load_native()
         x = tg.rand(3, dtype=tg.float64, requires_grad=True)
         for k in range(256):
             x * (k + 0.5)  # from here on numbers are made arrays each time
@@ -539,15 +539,15 @@ NUMBER = [2.0, 3, -0.0, 0.0, float("inf"), float("nan"), 1e300, 10**20, True, np
 def in_python():
     """No machine code: neither for operators nor for `apply` nor for replays."""
     native = {path: inspect.getclosurevars(f).nonlocals["run"] for f, path in short_paths.items()}
-    loaded, apply_natively = replay.native.loaded, Primitive.apply
+    loaded, apply_natively = loading.native.loaded, Primitive.apply
     try:
-        replay.native.loaded = False
+        loading.native.loaded = False
         Primitive.apply = staticmethod(apply)
         for path in native:
             path.become(path.short)
         yield
     finally:
-        replay.native.loaded = loaded
+        loading.native.loaded = loaded
         Primitive.apply = staticmethod(apply_natively)
         for path, function in native.items():
             path.become(function)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad import replay
+from tapegrad import loading
 
 F = tg.nn.functional
 inf, nan = math.inf, math.nan
@@ -142,9 +142,9 @@ def test_layer_norm_of_half_precision_computes_in_single():
 @pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize("norm", [F.layer_norm, F.rms_norm, F.group_norm])
 def test_a_weight_of_another_dtype_has_the_right_gradients(norm, native, monkeypatch):
-    if native and not replay.load_native():
+    if native and not loading.load_native():
         pytest.skip("there is no machine code on this machine")
-    monkeypatch.setattr(replay.native, "loaded", native)
+    monkeypatch.setattr(loading.native, "loaded", native)
     shape = 2 if norm is F.group_norm else (4,)
     results = []
     for dtype in (tg.float32, tg.float64):

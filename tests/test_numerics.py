@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad import replay
+from tapegrad import loading
 
 FAR = 1e4
 EPS = float(np.finfo(np.float32).eps)
@@ -71,7 +71,7 @@ POSITIVE = {
 }
 
 
-replay.load_native()
+loading.load_native()
 
 
 def both(t, name, data, dtype, weights=None):
@@ -146,7 +146,7 @@ def test_float32_is_as_accurate_as_torch(name):
         assert mine <= max(1.25 * other, 0.6)  # rounding alone makes 0.2 to 0.3
 
 
-@pytest.mark.skipif(not replay.native.loaded, reason="there is nothing but NumPy")
+@pytest.mark.skipif(not loading.native.loaded, reason="there is nothing but NumPy")
 def test_numpy_alone():
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__]
     done = subprocess.run(

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad import products, replay
+from tapegrad import loading, products
 from tapegrad.fused import library
 from tapegrad.nn.functional import linear
 from tapegrad.products import matrix_product
 
 pytestmark = pytest.mark.skipif(
-    not replay.load_native(), reason="there is no machine code on this machine"
+    not loading.load_native(), reason="there is no machine code on this machine"
 )
 
 SIZES = [(1, 1, 1), (2, 3, 5), (6, 7, 64), (7, 16, 65), (16, 17, 33), (17, 16, 20), (20, 18, 31)]

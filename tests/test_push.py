@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad import replay
+from tapegrad import loading
 from tapegrad.autograd import forward
 from tapegrad.func import grad, jvp
 from tapegrad.primitive import primitives
@@ -15,7 +15,7 @@ from tests.domains import differentiable, differentiable_inputs, inputs_of
 from tests.samples import SAMPLES
 
 pytestmark = pytest.mark.skipif(
-    not replay.load_native(), reason="the native loop can't be used here"
+    not loading.load_native(), reason="the native loop can't be used here"
 )
 ELEMENTWISE = [p for p in primitives if p.elementwise and differentiable(p)]
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from tapegrad import random as rng
 from tapegrad.fused import library
-from tapegrad.replay import load_native
+from tapegrad.loading import load_native
 
 ROOT = Path(__file__).parent.parent
 CPUINFO = Path("/proc/cpuinfo")

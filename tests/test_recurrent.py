@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad import replay, threads
+from tapegrad import loading, threads
 from tapegrad.fused import library
 from tapegrad.rules.ondemand import recurrent
 
 machine_code = pytest.mark.skipif(
-    not replay.load_native(), reason="there is no machine code on this machine"
+    not loading.load_native(), reason="there is no machine code on this machine"
 )
 #: Gates, and inputs besides those of all: states, then what belongs to the weight.
 MODES = {"lstm": 4, "gru": 3, "rnn": 1, "rnn relu": 1}
@@ -124,7 +124,7 @@ def test_machine_code_of_a_cell_is_the_rule(name, lead, dtype, scale, monkeypatc
 
     fast = shares()
     monkeypatch.setattr(library, "find", None)
-    monkeypatch.setattr(replay.native, "loaded", False)
+    monkeypatch.setattr(loading.native, "loaded", False)
     for a, b in zip(fast, shares(), strict=True):
         assert a.dtype == b.dtype == dtype
         limit = 50 * np.finfo(dtype).eps

@@ -298,7 +298,7 @@ def test_outputs_that_are_not_used():
 
 def test_several_outputs_in_a_long_replay():
     # Long enough for the native loop, which leaves records of several outputs to Python.
-    from tapegrad.replay import load_native
+    from tapegrad.loading import load_native
 
     load_native()
     x = tg.tensor([0.1, 0.2, 0.4], requires_grad=True)

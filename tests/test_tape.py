@@ -14,7 +14,7 @@ import weakref
 import numpy as np
 import pytest
 
-from tapegrad import replay as replay_module
+from tapegrad import loading
 from tapegrad.autograd import backward, grad
 from tapegrad.modes import no_grad, switch
 from tapegrad.tape import RELEASED, tape
@@ -112,7 +112,7 @@ def test_replay_after_a_sweep_removed_records_from_the_middle():
 
 @pytest.mark.parametrize("native", [False, True])
 def test_evaluation_without_no_grad_does_not_grow(native):
-    if native and not replay_module.load_native():
+    if native and not loading.load_native():
         pytest.skip("no native loop here")
     weights = [leaf(8) for _ in range(10)]
     x = from_array(np.ones(8))
@@ -376,7 +376,7 @@ def run_python(code, **environment):
 INTERRUPTED = """
     import _thread, threading, time
     import numpy as np
-    from tapegrad import replay
+    from tapegrad import loading
     from tapegrad.autograd import backward
     from tapegrad.tape import tape
     from tapegrad.tensor import from_array
@@ -416,7 +416,7 @@ INTERRUPTED = """
 
 @pytest.mark.parametrize("native", [False, True])
 def test_an_interrupt_leaves_the_tape_usable(native):
-    prepare = "assert replay.load_native()" if native else "replay.native.loaded = False"
+    prepare = "assert loading.load_native()" if native else "loading.native.loaded = False"
     length = 500_000 if native else 20_000
     result = run_python(INTERRUPTED.format(prepare=prepare, length=length))
     assert result.returncode == 0, result.stderr
@@ -441,10 +441,10 @@ def test_fork():
     result = run_python(
         """
         import os, numpy as np
-        from tapegrad import replay
+        from tapegrad import loading
         from tapegrad.autograd import backward
         from tapegrad.tensor import from_array
-        replay.load_native()
+        loading.load_native()
         x = from_array(np.ones(3), requires_grad=True)
         y = x
         for _ in range(100):

@@ -8,10 +8,10 @@ import re
 import numpy as np
 import pytest
 
-from tapegrad import replay
+from tapegrad import loading
 
 pytestmark = [
-    pytest.mark.skipif(not replay.load_native(), reason="the native loop can't be used here"),
+    pytest.mark.skipif(not loading.load_native(), reason="the native loop can't be used here"),
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),  # of the references
 ]
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from tapegrad.autograd.graph import Node
 from tapegrad.autograd.saved import released, unpacked
+from tapegrad.contributions import check_saved, contribution, environment
 from tapegrad.primitive import primitives
 from tapegrad.recording import wrap_saved
-from tapegrad.replay import check_saved, contribution, environment
 from tapegrad.spec import specs
 from tapegrad.tape import CODE, INPUTS, RELEASED, SPEC, Record, arity, tape
 from tapegrad.tensor import Tensor

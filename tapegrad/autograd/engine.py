@@ -18,9 +18,10 @@ from tapegrad.autograd.hooks import (
     run_leaf_hooks,
 )
 from tapegrad.autograd.walk import Walk, make_walk, observers
+from tapegrad.contributions import check_share
+from tapegrad.loading import native
 from tapegrad.modes import modes, set_modes, switch
 from tapegrad.recording import wrap, wrap_saved
-from tapegrad.replay import check_share, native
 from tapegrad.spec import spec_for, specs
 from tapegrad.storage import stamp
 from tapegrad.tape import SPEC, tape

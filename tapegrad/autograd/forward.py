@@ -27,11 +27,12 @@ from tapegrad.autograd.saved import released, unpacked
 from tapegrad.autograd.walk import Walk
 from tapegrad.batched import Batched, is_recorded
 from tapegrad.broadcast import cast, expand
+from tapegrad.contributions import check_saved, contribution, environment
+from tapegrad.loading import native
 from tapegrad.modes import enable_grad, modes
 from tapegrad.primitive import Primitive, primitives, quietly
 from tapegrad.recording import record as append_record
 from tapegrad.recording import wrap, wrap_saved
-from tapegrad.replay import check_saved, contribution, environment, native
 from tapegrad.rules.conversion import clone_
 from tapegrad.spec import specs
 from tapegrad.storage import clock

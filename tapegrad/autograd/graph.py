@@ -9,9 +9,9 @@ import numpy as np
 
 from tapegrad.autograd import hooks as _hooks
 from tapegrad.autograd import saved as _saved
+from tapegrad.contributions import SECOND_TIME, check_saved
 from tapegrad.primitive import Primitive, primitives
 from tapegrad.recording import wrap_saved
-from tapegrad.replay import SECOND_TIME, check_saved
 from tapegrad.storage import stamp
 from tapegrad.tape import CODE, INPUTS, PARAMS, PLACE, RELEASED, Record, arity, tape
 from tapegrad.tensor import Tensor, place_of

@@ -16,9 +16,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from tapegrad.contributions import SECOND_TIME
 from tapegrad.modes import no_grad, unwatch, watch
 from tapegrad.recording import wrap
-from tapegrad.replay import SECOND_TIME
 from tapegrad.storage import version
 from tapegrad.tape import INPUTS, PLACE, RELEASED, Record, arity, tape, unshared
 from tapegrad.tensor import Tensor, place_of

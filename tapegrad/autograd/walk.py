@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 from tapegrad.autograd.hooks import run_posthooks, run_prehooks
 from tapegrad.autograd.saved import released, unpacked
+from tapegrad.contributions import check_saved, contribution, environment
 from tapegrad.primitive import primitives, quietly
-from tapegrad.replay import Replay, check_saved, contribution, environment
+from tapegrad.replay import Replay
 from tapegrad.storage import clock
 from tapegrad.tape import CODE, INPUTS, PARAMS, PLACE, RELEASED, Record, arity
 

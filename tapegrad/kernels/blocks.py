@@ -20,13 +20,13 @@ import numpy as np
 from numba import carray, types
 
 from tapegrad import buffers, threads
+from tapegrad.contributions import check_saved
 from tapegrad.kernels import leaves
 from tapegrad.kernels.adjoint import ARITY
 from tapegrad.kernels.cache import source_cache
 from tapegrad.kernels.compiled import compiled
 from tapegrad.kernels.native import call, compile_native, pointer_to
 from tapegrad.primitive import primitives
-from tapegrad.replay import check_saved
 from tapegrad.spec import specs
 from tapegrad.storage import clock
 from tapegrad.tape import CODE, INPUTS, PARAMS, PLACE, RELEASED, SPEC, Record

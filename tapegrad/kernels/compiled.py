@@ -17,8 +17,8 @@ from tapegrad.kernels.structural import kernel_of, structural_kernel
 from tapegrad.kernels.sweep import native_sweep
 from tapegrad.kernels.tools import tools
 from tapegrad.kernels.way import native_way
+from tapegrad.loading import native
 from tapegrad.primitive import primitives
-from tapegrad.replay import native
 from tapegrad.spec import Spec, specs
 from tapegrad.tape import tape
 from tapegrad.threads import LARGE_BYTES

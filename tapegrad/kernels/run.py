@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.contributions import added, check_share
 from tapegrad.kernels import leaves, loop
 from tapegrad.kernels.blocks import run_blocks
 from tapegrad.kernels.compiled import compiled, dtype_code, is_for_python
-from tapegrad.replay import Replay, added, check_share
+from tapegrad.replay import Replay
 from tapegrad.spec import Spec, specs
 from tapegrad.storage import clock
 from tapegrad.tape import CODE, PLACE, RELEASED, SPEC, Record, tape

@@ -11,7 +11,7 @@ from tapegrad.alike import ones_like
 from tapegrad.autograd import grad
 from tapegrad.autograd.gradcheck import gradcheck, gradgradcheck
 from tapegrad.func import vjp, vmap
-from tapegrad.replay import load_native, native
+from tapegrad.loading import load_native, native
 from tapegrad.rules.joining import stack
 from tapegrad.tensor import Tensor, from_array
 

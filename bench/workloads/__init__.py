@@ -23,6 +23,7 @@ from bench.workloads import (
     lenet,
     lotka,
     lstm,
+    matrices,
     minimize,
     mlp,
     operators,
@@ -43,6 +44,7 @@ PROGRAMS = (
 WORKLOADS: dict[str, Callable[[Session], list[Figure]]] = {
     **{workload.name: workload.run for workload in PROGRAMS},
     "functions": functions.run,
+    "matrices": matrices.run,
     "fields": fields.run,
     "random": draws.WORKLOAD.run,
     "memory": memory.run,

@@ -125,7 +125,8 @@ def test_products_that_threads_share(dtype, forms, sizes, monkeypatch):
         return lambda *operands, work: kernel(*operands, work=1 << 30)
 
     monkeypatch.setattr(library, "find", shared)
-    monkeypatch.setattr(products, "WORTH", 0)
+    for name in ("WORTH", "LINEAR_WORTH"):
+        monkeypatch.setattr(products, name, 0)
     random = np.random.default_rng(0)
     m, k, n = sizes
     x = strided(random, m, k, forms[0], dtype)

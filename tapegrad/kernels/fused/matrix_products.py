@@ -31,8 +31,8 @@ DOTS = (2, 6) if VECTOR_BYTES == 32 else (4, 6)
 #: Rows of a tile of `_row_sums`, and of one for what is left of them; vectors of columns.
 ROWS, FEW_ROWS = 6, 2
 WIDTH = 2 if VECTOR_BYTES == 32 else 4
-#: So few rows read the second matrix where it is.
-FEW = 16
+#: So few rows read the second matrix where it is; by dot products, if they are so long.
+FEW, LONG = 16, 128
 #: Rows of a panel: it stays in the cache, and one long sum of singles would lose digits.
 DEPTH = 256
 
@@ -307,7 +307,8 @@ def tile_products(
     size = size_of(zero)
     lanes = VECTOR_BYTES // size
     rows, inner, columns = sizes
-    if rows <= FEW and x_step == size and y_row == size and y_step != size:
+    dots = rows <= FEW and inner >= LONG and x_step == size and y_row == size
+    if dots and y_step != size:
         _dot_products(zero, sizes, x, x_row, y, y_step, there, there_row, out, out_row)
         return
     width = WIDTH * lanes

@@ -15,7 +15,14 @@ from tapegrad import threads
 from tapegrad.kernels.cache import KernelCache
 from tapegrad.kernels.fused import matrix_products
 from tapegrad.kernels.fused.matrix_products import tile_products
-from tapegrad.kernels.native import call, compile_native, pointer_to, size_of, ufunc_loop
+from tapegrad.kernels.native import (
+    call,
+    compile_native,
+    keep_forever,
+    pointer_to,
+    size_of,
+    ufunc_loop,
+)
 
 __all__ = ["ADD", "ARRAY_KIND", "BOOL", "INT64", "KINDS", "TOOL_FIELDS"]
 __all__ += ["find_products", "is_large", "product", "products", "tile", "tools"]
@@ -42,6 +49,7 @@ def tools() -> np.ndarray:
 
     set_large()
     threads.when_set.append(set_large)
+    keep_forever(made)
     return made
 
 
@@ -67,7 +75,9 @@ def _compiled_product(dtype: str) -> Any:
     space = {"__name__": __name__, "products": tile_products, "real": getattr(numba, dtype)}
     exec(compile(source, f"<products of {dtype}>", "exec"), space)
     cache = KernelCache(f"products-{dtype}", source.encode(), matrix_products.stamp())
-    return compile_native(space[name], types.void(*[types.int64] * 13), cache, fastmath=False)
+    compiled = compile_native(space[name], types.void(*[types.int64] * 13), cache, fastmath=False)
+    keep_forever(compiled)
+    return compiled
 
 
 @register_jitable

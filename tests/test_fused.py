@@ -175,6 +175,18 @@ def test_number_of_threads(four_threads):
     assert tg.get_num_threads() == 4
 
 
+def test_number_of_threads_set_meanwhile(monkeypatch):
+    class Pool:
+        counts = iter([4])
+        count = property(lambda self: next(self.counts, 1))
+        executor = None
+
+    monkeypatch.setattr(threads, "_pool", Pool())
+    done = []
+    threads.share(8, lambda begin, end: done.extend(range(begin, end)))
+    assert sorted(done) == list(range(8))
+
+
 def test_from_several_threads_at_once(four_threads):
     totals = []
 

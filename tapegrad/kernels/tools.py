@@ -12,7 +12,7 @@ from numba import carray, types
 from numba.extending import register_jitable
 
 from tapegrad import threads
-from tapegrad.kernels.cache import KernelCache
+from tapegrad.kernels.cache import KernelCache, fingerprint
 from tapegrad.kernels.fused import matrix_products
 from tapegrad.kernels.fused.matrix_products import tile_products
 from tapegrad.kernels.native import (
@@ -63,8 +63,8 @@ def find_products(dtype: np.dtype[Any]) -> None:
 @functools.cache
 def _compiled_product(dtype: str) -> Any:
     """`tile_products` of a dtype: compiled once, since kernels are many."""
-    own = hashlib.sha256(matrix_products.stamp()).hexdigest()[:16]
-    name = f"products_{dtype}_{own}"
+    own = hashlib.sha256(fingerprint(tile_products) + matrix_products.stamp())
+    name = f"products_{dtype}_{own.hexdigest()[:16]}"
     source = (
         f"def {name}(rows, inner, columns, x, x_row, x_step, y, y_row, y_step, there, there_row, "
         "out, out_row):\n"
@@ -74,7 +74,7 @@ def _compiled_product(dtype: str) -> Any:
     )
     space = {"__name__": __name__, "products": tile_products, "real": getattr(numba, dtype)}
     exec(compile(source, f"<products of {dtype}>", "exec"), space)
-    cache = KernelCache(f"products-{dtype}", source.encode(), matrix_products.stamp())
+    cache = KernelCache(f"products-{dtype}", source.encode(), own.digest())
     compiled = compile_native(space[name], types.void(*[types.int64] * 13), cache, fastmath=False)
     keep_forever(compiled)
     return compiled

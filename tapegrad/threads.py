@@ -72,7 +72,8 @@ def share(count: int, work: Callable[[int, int], None]) -> None:
 
     A thread that isn't there before all is taken does nothing, and isn't waited for.
     """
-    shares = min(_pool.count, count)
+    threads = _pool.count  # once: another thread may set it meanwhile
+    shares = min(threads, count)
     if shares < 2:
         work(0, count)
         return
@@ -80,7 +81,7 @@ def share(count: int, work: Callable[[int, int], None]) -> None:
     if executor is None:
         from concurrent.futures import ThreadPoolExecutor
 
-        executor = _pool.executor = ThreadPoolExecutor(_pool.count - 1, "tapegrad")
+        executor = _pool.executor = ThreadPoolExecutor(threads - 1, "tapegrad")
     parts = min(count, PARTS * shares)
     numbers: Iterator[int] = iter(range(parts))
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import textwrap
 import threading
 
 import numpy as np
@@ -102,6 +105,41 @@ def test_not_for_other_arrays():
     assert fused("softmax", x, x.astype(np.float32)) is None
 
 
+def test_when_the_process_ends():
+    # What `sys` has is dropped last of all, when the modules are empty.
+    code = """
+        import os, sys
+        import numpy as np
+        from tapegrad import replay
+        from tapegrad.kernels.fused import find
+        from tapegrad.rules.ondemand.dotproducts import Plan
+        replay.load_native()
+        x = np.ones((1, 4, 4))
+        out, row = np.empty_like(x), np.empty(4)
+        plan = Plan.of(x.shape, 4, 4, False, 8, False)
+        room = plan.new_room(x.dtype)
+        class Last:
+            def __init__(self, *given):
+                self.given = given
+            def __del__(self):
+                write, attention, softmax, x, out, row, *rest = self.given
+                attention(1, id(x), id(x), id(x), 0, out, *rest)
+                softmax(1, x, row, 4)
+                write(1, out.tobytes() + row.tobytes())
+        rest = plan.numbers, room, 0.5
+        kernels = find("attention", x.dtype), find("softmax", x.dtype)
+        sys.last = Last(os.write, *kernels, x, out, row, *rest)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, "PYTHONMALLOC": "debug"},
+        capture_output=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert np.frombuffer(done.stdout).tolist() == [1.0] * 16 + [0.25] * 4
+
+
 # -- threads ---------------------------------------------------------------------------------------
 
 
@@ -135,6 +173,18 @@ def test_number_of_threads(four_threads):
     with pytest.raises(RuntimeError, match="expects a positive integer"):
         tg.set_num_threads(0)
     assert tg.get_num_threads() == 4
+
+
+def test_number_of_threads_set_meanwhile(monkeypatch):
+    class Pool:
+        counts = iter([4])
+        count = property(lambda self: next(self.counts, 1))
+        executor = None
+
+    monkeypatch.setattr(threads, "_pool", Pool())
+    done = []
+    threads.share(8, lambda begin, end: done.extend(range(begin, end)))
+    assert sorted(done) == list(range(8))
 
 
 def test_from_several_threads_at_once(four_threads):

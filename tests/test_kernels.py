@@ -675,6 +675,24 @@ def test_a_fingerprint_tells_the_numbers_that_are_compiled_in():
     assert a == b != c
 
 
+def test_a_fingerprint_tells_what_an_intrinsic_writes():
+    from numba.extending import intrinsic
+
+    from tapegrad.kernels.cache import fingerprint
+
+    def rule_over(offset):
+        @intrinsic
+        def moved(typingctx, x):
+            def generate(context, builder, signature, given):
+                return builder.add(given[0], offset)
+
+            return x(x), generate
+
+        return fingerprint(lambda x: moved(x))
+
+    assert rule_over(1) == rule_over(1) != rule_over(2)
+
+
 @native_only
 def test_a_rule_that_numba_refuses_runs_in_python():
     def rule(x):

@@ -1,10 +1,10 @@
 """The kernel cache: compiled code on disk, so that a second process compiles nothing.
 
 One file for each kernel, named by a digest of all that its code depends on: the rule's bytecode,
-the kernel's source, the versions of tapegrad, Numba and Python, the processor. An edited rule has
-another name and can't meet a stale kernel. A file is written beside its place and moved there, so
-two processes can fill one cache; it begins with a digest of its content, so a damaged one is a
-miss. A directory that can't be written, or that another user could write to, is not used.
+the kernel's source, the versions of Numba and Python, the processor. An edited rule has another
+name and can't meet a stale kernel. A file is written beside its place and moved there, so two
+processes can fill one cache; it begins with a digest of its content, so a damaged one is a miss. A
+directory that can't be written, or that another user could write to, is not used.
 
 The directory is $TAPEGRAD_CACHE_DIR, or tapegrad/ in the user's cache directory.
 """
@@ -72,7 +72,7 @@ def fingerprint(function: Any) -> bytes:
     """A digest of what a function does: its bytecode, names and constants, not its line numbers.
 
     The values of the numbers that it finds outside count, too, since they are compiled in; and so
-    does what the functions do that it calls.
+    does what the functions do that it calls, and intrinsics, which write instructions.
     """
     digest = hashlib.sha256()
     seen: set[Any] = set()
@@ -88,6 +88,7 @@ def fingerprint(function: Any) -> bytes:
 
     def add_value(name: str, value: Any) -> None:
         value = getattr(value, "py_func", value)  # a function of Numba's
+        value = getattr(value, "_defn", value)  # an intrinsic
         if isinstance(value, FunctionType):
             add_function(value)
         elif isinstance(value, (bool, int, float, complex, str, tuple, np.generic)):
@@ -100,12 +101,20 @@ def fingerprint(function: Any) -> bytes:
             return
         seen.add(function)
         add_code(function.__code__)
-        outside = inspect.getclosurevars(function)
-        for name, value in sorted({**outside.globals, **outside.nonlocals}.items()):
+        outside = dict(inspect.getclosurevars(function).nonlocals)
+        for name in names_in(function.__code__) & function.__globals__.keys():
+            outside.setdefault(name, function.__globals__[name])
+        for name, value in sorted(outside.items()):
             add_value(name, value)
 
     add_function(function)
     return digest.digest()
+
+
+def names_in(code: CodeType) -> set[str]:
+    """The names that are looked up by some code, and by the functions in it."""
+    inner = [names_in(c) for c in code.co_consts if isinstance(c, CodeType)]
+    return {*code.co_names}.union(*inner)
 
 
 def source_cache(name: str, function: Any) -> KernelCache:

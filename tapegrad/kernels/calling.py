@@ -113,8 +113,9 @@ def _definition() -> Definition:
     compiled = compile_native(
         _call, types.int64(*[types.int64] * 4), source_cache("fused-call", _call)
     )
-    keep_forever(compiled)
-    return Definition(b"fused", compiled.address, FLAGS, None)
+    definition = Definition(b"fused", compiled.address, FLAGS, None)
+    keep_forever((compiled, definition))
+    return definition
 
 
 def native_call(

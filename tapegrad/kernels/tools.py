@@ -12,10 +12,17 @@ from numba import carray, types
 from numba.extending import register_jitable
 
 from tapegrad import threads
-from tapegrad.kernels.cache import KernelCache
+from tapegrad.kernels.cache import KernelCache, fingerprint
 from tapegrad.kernels.fused import matrix_products
 from tapegrad.kernels.fused.matrix_products import tile_products
-from tapegrad.kernels.native import call, compile_native, pointer_to, size_of, ufunc_loop
+from tapegrad.kernels.native import (
+    call,
+    compile_native,
+    keep_forever,
+    pointer_to,
+    size_of,
+    ufunc_loop,
+)
 
 __all__ = ["ADD", "ARRAY_KIND", "BOOL", "INT64", "KINDS", "TOOL_FIELDS"]
 __all__ += ["find_products", "is_large", "product", "products", "tile", "tools"]
@@ -42,6 +49,7 @@ def tools() -> np.ndarray:
 
     set_large()
     threads.when_set.append(set_large)
+    keep_forever(made)
     return made
 
 
@@ -55,8 +63,8 @@ def find_products(dtype: np.dtype[Any]) -> None:
 @functools.cache
 def _compiled_product(dtype: str) -> Any:
     """`tile_products` of a dtype: compiled once, since kernels are many."""
-    own = hashlib.sha256(matrix_products.stamp()).hexdigest()[:16]
-    name = f"products_{dtype}_{own}"
+    own = hashlib.sha256(fingerprint(tile_products) + matrix_products.stamp())
+    name = f"products_{dtype}_{own.hexdigest()[:16]}"
     source = (
         f"def {name}(rows, inner, columns, x, x_row, x_step, y, y_row, y_step, there, there_row, "
         "out, out_row):\n"
@@ -66,8 +74,10 @@ def _compiled_product(dtype: str) -> Any:
     )
     space = {"__name__": __name__, "products": tile_products, "real": getattr(numba, dtype)}
     exec(compile(source, f"<products of {dtype}>", "exec"), space)
-    cache = KernelCache(f"products-{dtype}", source.encode(), matrix_products.stamp())
-    return compile_native(space[name], types.void(*[types.int64] * 13), cache, fastmath=False)
+    cache = KernelCache(f"products-{dtype}", source.encode(), own.digest())
+    compiled = compile_native(space[name], types.void(*[types.int64] * 13), cache, fastmath=False)
+    keep_forever(compiled)
+    return compiled
 
 
 @register_jitable

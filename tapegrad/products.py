@@ -16,6 +16,9 @@ __all__ = ["matrix_product"]
 WORTH, LINEAR_WORTH, LARGE = 1_000_000, 200_000, 1 << 30
 #: Fewer rows read the second matrix too seldom: how fast it comes from memory decides.
 FEWEST = 4
+#: Products of elements that count as a byte of work: threads share eight million or more, since one
+#: that sleeps takes some 50 microseconds to be there.
+BYTE = 8
 #: Parts for each thread, if the matrix is large enough; a part's columns, in bytes; its rows, at
 #: least, and a divisor of them.
 PARTS, WIDE, HIGH, TILE = 3, 256, 48, 6
@@ -53,6 +56,6 @@ def _in_tiles(x: np.ndarray, y: np.ndarray, shift: np.ndarray | None) -> np.ndar
         high = max(HIGH, -(-rows * across // (PARTS * count * TILE)) * TILE)
     kernel(
         across * -(-rows // high), x, y, given, out, rows, inner, columns, *x.strides, *y.strides,
-        shift is not None, high, wide, work=x.size * columns // 2,
+        shift is not None, high, wide, work=x.size * columns // BYTE,
     )  # fmt: skip
     return out

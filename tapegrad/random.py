@@ -49,6 +49,7 @@ from tapegrad.generator import (
     seed,
     set_rng_state,
 )
+from tapegrad.modes import switch
 from tapegrad.storage import memory_order
 from tapegrad.variates import DOUBLE, SINGLE, compiled, libm, make_normal, scale
 
@@ -318,6 +319,13 @@ def chosen(shape: Shape, p: float, generator: Source = None) -> np.ndarray:
     if not 0.0 <= p <= 1.0:
         raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p:g}")
     return np.asarray((generator or default_generator)._units(shape, DOUBLE) < p)
+
+
+def chosen_like(tensor: Any, p: float) -> np.ndarray:
+    """`chosen` for each element of a Tensor, in the order of `drawn_as` but under vmap."""
+    if switch.batched:
+        return chosen(tensor._spec.shape, p)
+    return drawn_as(tensor._array, chosen, p)
 
 
 def exponential(

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.declaration import BatchedAccess, public
-from tapegrad.random import chosen, drawn_as
+from tapegrad.declaration import public
+from tapegrad.random import chosen, chosen_like
 from tapegrad.rules.arguments import refuse
 from tapegrad.rules.arithmetic import mul
 from tapegrad.rules.gathering import constant
@@ -32,10 +32,7 @@ def _kept(input: Any, p: float, channels: bool) -> np.ndarray:
         shape = (*shape[:2], *[1] * (len(shape) - 2))
     if p == 1:
         return np.zeros(shape, np.bool_)  # nothing is drawn
-    try:
-        return chosen(shape, 1.0 - p) if channels else drawn_as(input._array, chosen, 1.0 - p)
-    except BatchedAccess:  # a sample of vmap, which lies nowhere
-        return chosen(shape, 1.0 - p)
+    return chosen(shape, 1.0 - p) if channels else chosen_like(input, 1.0 - p)
 
 
 def _idle(input: Any, p: float, training: bool) -> bool:

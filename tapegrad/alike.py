@@ -22,6 +22,7 @@ from tapegrad.factory import (
     shape_from,
 )
 from tapegrad.fromdata import number_of
+from tapegrad.storage import memory_order
 from tapegrad.tensor import Tensor
 
 __all__ = [
@@ -52,7 +53,8 @@ def array_like(function: str, input: Any, dtype: Any, memory_format: Any = None)
     contiguous = repr(memory_format) == "tapegrad.contiguous_format"
     if contiguous or array.flags.c_contiguous:
         return np.empty(array.shape, wanted)
-    return np.empty_like(array, wanted, subok=False)
+    axes = memory_order(array)
+    return np.empty([array.shape[i] for i in axes], wanted).transpose(np.argsort(axes))
 
 
 @by_sample

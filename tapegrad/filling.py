@@ -20,7 +20,7 @@ from tapegrad.inplace import check_memory, check_writable, move
 from tapegrad.modes import modes
 from tapegrad.random import Generator, default_generator
 from tapegrad.sampling import check_generator
-from tapegrad.storage import stamp
+from tapegrad.storage import memory_order, stamp
 from tapegrad.tape import tape
 from tapegrad.tensor import Tensor
 from tapegrad.variates import DOUBLE
@@ -46,7 +46,7 @@ def _fill(
     check_writable(target)
     array, spec = target._array, target._spec
     check_memory(array)
-    numbers = draw(spec.shape, spec.dtype, *args)
+    numbers = random.drawn_as(array, draw, spec.dtype, *args)
     stamp(array, tape.next_serial(), True)
     array[...] = numbers
     if (spec.special or target._place is not None) and modes.grad:
@@ -67,7 +67,8 @@ def normal_(
     self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None
 ) -> Tensor:
     """Fill the Tensor with normal random numbers."""
-    return _fill(self, "normal_", generator, random.normal, generator, mean, std)
+    contiguous = self._array.flags.c_contiguous
+    return _fill(self, "normal_", generator, random.normal, generator, mean, std, contiguous)
 
 
 @by_sample
@@ -135,13 +136,15 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None
     if not isinstance(p, Tensor):
         draw = random.bernoulli_scalar
         return _fill(self, "bernoulli_", generator, draw, float(p), generator)
-    return _fill(self, "bernoulli_", generator, _by_probabilities, p._array, generator)
+    chances = np.broadcast_to(p._array, self._spec.shape)
+    chances = chances.transpose(memory_order(self._array))
+    return _fill(self, "bernoulli_", generator, _by_probabilities, chances, generator)
 
 
 def _by_probabilities(
     shape: tuple[int, ...], dtype: Any, p: np.ndarray, generator: Generator | None
 ) -> np.ndarray:
-    return random.bernoulli(np.broadcast_to(p, shape), generator).astype(dtype)
+    return random.bernoulli(p, generator).astype(dtype)
 
 
 @by_sample

@@ -29,7 +29,8 @@ from __future__ import annotations
 import math
 import operator
 import warnings
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -48,6 +49,8 @@ from tapegrad.generator import (
     seed,
     set_rng_state,
 )
+from tapegrad.modes import switch
+from tapegrad.storage import memory_order
 from tapegrad.variates import DOUBLE, SINGLE, compiled, libm, make_normal, scale
 
 if TYPE_CHECKING:
@@ -111,6 +114,18 @@ def check_bounds(low: float, high: float, real: np.dtype) -> None:
     check(high - low <= limit, f"uniform_ expects to-from <= {most}, {found}")
 
 
+def drawn_as(array: np.ndarray, draw: Callable[..., np.ndarray], *args: Any) -> np.ndarray:
+    """``draw(shape, *args)`` for an array: torch draws in the order of the elements in memory.
+
+    The result lies in memory as the array does, but without gaps.
+    """
+    if array.flags.c_contiguous:
+        return draw(array.shape, *args)
+    axes = memory_order(array)
+    numbers = draw(tuple([array.shape[i] for i in axes]), *args)
+    return numbers.transpose(np.argsort(axes))
+
+
 def uniform(
     shape: Shape, dtype: DTypeLike, generator: Source = None, low: float = 0, high: float = 1
 ) -> np.ndarray:
@@ -135,9 +150,14 @@ def uniform(
 
 
 def normal(
-    shape: Shape, dtype: DTypeLike, generator: Source = None, mean: float = 0, std: float = 1
+    shape: Shape,
+    dtype: DTypeLike,
+    generator: Source = None,
+    mean: float = 0,
+    std: float = 1,
+    contiguous: bool = True,
 ) -> np.ndarray:
-    """Normal numbers, as ``Tensor.normal_`` on a contiguous tensor.
+    """Normal numbers, as ``Tensor.normal_`` on a tensor that is ``contiguous`` or not.
 
     Complex ones have variance ``std**2`` in all, half of it in each part, and ``mean`` in both.
     Raises torch's errors: RuntimeError for a negative std, NotImplementedError for dtypes not
@@ -150,7 +170,7 @@ def normal(
     n = math.prod(parts)
     mean, std = float(mean), std / math.sqrt(2.0) if dtype.kind == "c" else float(std)
     generator = generator or default_generator
-    if n < 16:
+    if n < 16 or not contiguous:
         out = generator._few_normals(n, mean, std)
     else:
         # An incomplete last block is drawn anew as the last 16. Before that torch draws words for
@@ -299,6 +319,13 @@ def chosen(shape: Shape, p: float, generator: Source = None) -> np.ndarray:
     if not 0.0 <= p <= 1.0:
         raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p:g}")
     return np.asarray((generator or default_generator)._units(shape, DOUBLE) < p)
+
+
+def chosen_like(tensor: Any, p: float) -> np.ndarray:
+    """`chosen` for each element of a Tensor, in the order of `drawn_as` but under vmap."""
+    if switch.batched:
+        return chosen(tensor._spec.shape, p)
+    return drawn_as(tensor._array, chosen, p)
 
 
 def exponential(

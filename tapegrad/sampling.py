@@ -165,6 +165,12 @@ def _integer_bounds(function: str, low: Any, high: Any, position: int) -> tuple[
     )
 
 
+def _integers(
+    shape: tuple[int, ...], low: int, high: int, dtype: Any, generator: Generator | None
+) -> np.ndarray:
+    return random.integers(low, high, shape, dtype, generator)
+
+
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, Tensor) else value
 
@@ -206,7 +212,7 @@ def rand_like(
     """`rand` of the input's shape, and its dtype unless one is given."""
     _check("rand_like", generator, None, layout, device, pin_memory)
     array = array_like("rand_like", input, dtype, memory_format)
-    array[...] = random.uniform(array.shape, array.dtype, generator)
+    array[...] = random.drawn_as(array, random.uniform, array.dtype, generator)
     return leaf(array, requires_grad)
 
 
@@ -225,7 +231,8 @@ def randn_like(
     """`randn` of the input's shape, and its dtype unless one is given."""
     _check("randn_like", generator, None, layout, device, pin_memory)
     array = array_like("randn_like", input, dtype, memory_format)
-    array[...] = random.normal(array.shape, array.dtype, generator)
+    contiguous = array.flags.c_contiguous
+    array[...] = random.drawn_as(array, random.normal, array.dtype, generator, 0.0, 1.0, contiguous)
     return leaf(array, requires_grad)
 
 
@@ -252,7 +259,7 @@ def randint_like(
         low, high = 0, low
     bounds = _integer_bounds("randint_like", 0 if low is None else low, high, 3)
     array = array_like("randint_like", input, dtype, memory_format)
-    array[...] = random.integers(*bounds, array.shape, array.dtype, generator)
+    array[...] = random.drawn_as(array, _integers, *bounds, array.dtype, generator)
     return leaf(array, requires_grad)
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "aside",
     "clock",
     "is_stale",
+    "memory_order",
     "owner",
     "stamp",
     "stamps",
@@ -172,3 +173,24 @@ def is_stale(array: np.ndarray, serial: int) -> bool:
     """Whether the array was written in place after the record ``serial`` saved it."""
     entry = stamps.get(id(owner(array)))
     return entry is not None and entry.serial > serial
+
+
+def memory_order(array: np.ndarray) -> list[int]:
+    """The axes by the steps they take in memory, longest first, as torch sorts them.
+
+    One along which an element is repeated stays where it is, as far as the others let it.
+    """
+    axes, strides = list(range(array.ndim)), array.strides
+    if array.flags.c_contiguous:
+        return axes
+    axes.reverse()
+    for i in range(1, array.ndim):
+        moved = i
+        for j in range(i - 1, -1, -1):
+            inner, outer = strides[axes[j]], strides[axes[moved]]
+            if inner and outer and inner < outer:
+                break
+            if outer and inner > outer:
+                axes[j], axes[moved] = axes[moved], axes[j]
+                moved = j
+    return axes[::-1]

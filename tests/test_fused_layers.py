@@ -423,6 +423,18 @@ def test_norms_of_which_some_inputs_need_gradients(name, wanted, monkeypatch):
 
 
 @pytest.mark.parametrize("name", NORMS)
+def test_norms_of_transposed_arrays(name, monkeypatch):
+    call, shape = NORMS[name]
+    kernel = {"columns": "columns", "layer": "layer", "rms": "layer"}.get(name, "standard")
+
+    def transposed(x, w, b):
+        return call(x.mT, w, b).mT
+
+    arrays = [random(*shape[:-2], shape[-1], shape[-2]), random(40, seed=1), random(40, seed=2)]
+    assert_fused_is_numpy(transposed, arrays, monkeypatch, kernel, kernel + "_adjoint")
+
+
+@pytest.mark.parametrize("name", NORMS)
 def test_norms_far_from_0(name):
     """The variance isn't a difference of large numbers."""
     call, shape = NORMS[name]

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.alike import empty_like
 from tapegrad.modes import no_grad
 from tapegrad.operators import functions
 from tapegrad.random import Generator
@@ -107,7 +108,7 @@ def trunc_normal_(
         result = tensor.normal_(mean, std, generator=generator)._array.copy()
         outside = (result < low) | (result > high)
         while outside.any():
-            again = tensor.normal_(mean, std, generator=generator)._array
+            again = empty_like(tensor).normal_(mean, std, generator=generator)._array
             result = np.where(outside, again, result)
             outside = (result < low) | (result > high)
         return tensor.copy_(from_array(result))

@@ -21,7 +21,7 @@ from tapegrad.rules.shape import as_shape, expand, unsqueeze
 
 
 def cat_forward(inputs, axis):
-    return np.concatenate(inputs, axis)
+    return np.ascontiguousarray(np.concatenate(inputs, axis))
 
 
 def cat_x(out_bar, shapes, axis, index):
@@ -118,7 +118,7 @@ def cat(tensors: Any = None, dim: int = 0, *, input: Any = None) -> Any:
 def stack_forward(inputs, axis):
     if not axis:
         return np.array(inputs)
-    return np.concatenate([x[(*(slice(None),) * axis, None)] for x in inputs], axis)
+    return cat_forward([x[(*(slice(None),) * axis, None)] for x in inputs], axis)
 
 
 def stack_x(out_bar, axis, index):

@@ -21,6 +21,7 @@ from tapegrad.rules.arguments import dtype_name, with_numpy_names
 def softmax_forward(x, axis):
     if not x.size or not x.ndim:
         return x * 0 + 1
+    x = np.ascontiguousarray(x)
     kernel = fused("softmax", x) if axis == x.ndim - 1 else None
     if kernel is not None:
         out = np.empty_like(x)
@@ -48,6 +49,7 @@ def softmax_x(out_bar, out, axis):
 def log_softmax_forward(x, axis):
     if not x.size or not x.ndim:
         return x * 0
+    x = np.ascontiguousarray(x)
     kernel = fused("log_softmax", x) if axis == x.ndim - 1 else None
     if kernel is not None:
         out = np.empty_like(x)

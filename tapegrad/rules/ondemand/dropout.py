@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.declaration import public
-from tapegrad.random import chosen
+from tapegrad.random import chosen, chosen_like
 from tapegrad.rules.arguments import refuse
 from tapegrad.rules.arithmetic import mul
 from tapegrad.rules.gathering import constant
@@ -32,7 +32,7 @@ def _kept(input: Any, p: float, channels: bool) -> np.ndarray:
         shape = (*shape[:2], *[1] * (len(shape) - 2))
     if p == 1:
         return np.zeros(shape, np.bool_)  # nothing is drawn
-    return chosen(shape, 1.0 - p)
+    return chosen(shape, 1.0 - p) if channels else chosen_like(input, 1.0 - p)
 
 
 def _idle(input: Any, p: float, training: bool) -> bool:

@@ -20,6 +20,7 @@ from tapegrad.rules.ondemand.normalization import (
     NN,
     NONE,
     check_floating,
+    contiguous,
     filled,
     group_forward,
     group_x,
@@ -86,7 +87,7 @@ def rms_forward(x, y, view, axes, affine, eps):
     # (With -0 in the place of a bias, sums are what they are without it.)
     out = rows_standardised(x, y, NONE, -0.0, view, axes, affine, False, eps)
     if out is None:
-        wide = widened(x)
+        wide = widened(np.ascontiguousarray(x))
         out = wide * scale_of(wide, axes, eps)
         out = (out * y.reshape(affine) if y.ndim else out).astype(x.dtype, copy=False)
     return out
@@ -149,7 +150,7 @@ def length_of_rows(view: Any, axes: Any, affine: Any) -> int:
 
 
 def rows_standardised(x, y, z, no_bias, view, axes, affine, centred, eps):
-    n = length_of_rows(view, axes, affine)
+    n, x = length_of_rows(view, axes, affine), np.ascontiguousarray(x)
     kernel = fused("layer", x) if n else None
     if kernel is None:
         return None
@@ -164,6 +165,7 @@ def rows_standardised(x, y, z, no_bias, view, axes, affine, centred, eps):
 def rows_adjoint(out_bar, x, y, view, axes, affine, centred, eps, *shapes):
     """The shares of all inputs at once."""
     n = length_of_rows(view, axes, affine)
+    out_bar, x = contiguous(out_bar), contiguous(x)
     kernel = fused("layer_adjoint", out_bar, x) if n else None
     if kernel is None:
         return None

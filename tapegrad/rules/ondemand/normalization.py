@@ -29,7 +29,7 @@ NN = "nn.functional"
 
 def standard_forward(x, y, z, view, axes, affine, eps):
     # x is seen in the shape `view`, the weight y and the bias z in `affine`; 0-d ones are missing.
-    plan = plan_of(view, axes, affine)
+    x, plan = np.ascontiguousarray(x), plan_of(view, axes, affine)
     kernel = None if plan is None else fused(plan.name, x)
     if plan is not None and kernel is not None:
         weight, bias = filled(y, x, affine, 1), filled(z, x, affine, 0)
@@ -56,6 +56,7 @@ def standard_adjoint(out_bar, x, y, z, out, view, axes, affine, eps, x_shape, y_
     plan = plan_of(view, axes, affine)
     if plan is None or mean_bar is not None or var_bar is not None:
         return None
+    bar, x = contiguous(bar), contiguous(x)
     kernel = fused(plan.name + "_adjoint", bar, x)
     if kernel is None:
         return None
@@ -115,6 +116,11 @@ NONE = np.ones(())
 def shaped(sums, shape):
     """The share of a weight; of one that is missing, none."""
     return sums.reshape(shape) if shape else None
+
+
+def contiguous(x):
+    """An array in one run of memory, for the kernels; a Tensor as it is."""
+    return np.ascontiguousarray(x) if type(x) is np.ndarray else x
 
 
 def filled(weight, x, affine, value):

@@ -59,12 +59,12 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "convolution": ("windowed", "window_products", "channel_sums"),
     "draws": ("uniforms", "normals", "normal_pairs", "integers", "shuffled", "scaled"),
     "losses": ("bce_logits", "bce_logits_x", "bce_x", "huber", "huber_x"),
-    "matrix_products": ("matrix_product",),
     "masks": ("masked_fill", "masked_softmax"),
     "normalization": (
         "standard", "standard_adjoint", "layer", "layer_adjoint", "columns", "columns_adjoint",
     ),
     "pooling": ("square_pool", "square_pool_x", "averages", "averages_x"),
+    "products": ("matrix_product",),
     "recurrent": (
         "lstm", "lstm_adjoint", "lstm_cell", "lstm_output", "gru", "gru_adjoint", "gru_cell",
         "rnn", "rnn_adjoint",

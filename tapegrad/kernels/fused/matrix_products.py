@@ -20,11 +20,10 @@ from numba.core import cgutils
 from numba.extending import intrinsic, register_jitable
 
 from tapegrad.kernels.fused import vectors
-from tapegrad.kernels.fused.lanes import Array, Int, Strided
-from tapegrad.kernels.fused.vectors import VECTOR_BYTES, Vectors, address_of, number
-from tapegrad.kernels.native import like, pointer_to, size_of
+from tapegrad.kernels.fused.vectors import VECTOR_BYTES, Vectors, number
+from tapegrad.kernels.native import pointer_to, size_of
 
-__all__ = ["matrix_product", "stamp", "tile_products"]
+__all__ = ["stamp", "tile_products"]
 
 #: Rows and columns of the result in a tile of dot products.
 DOTS = (2, 6) if VECTOR_BYTES == 32 else (4, 6)
@@ -333,28 +332,6 @@ def tile_products(
                 old_row, to, out_row,
             )  # fmt: skip
         c += some
-
-
-def matrix_product(
-    begin: Int, end: Int, x: Strided, y: Strided, z: Strided, out: Array, rows: Int, inner: Int,
-    columns: Int, x_row: Int, x_step: Int, y_row: Int, y_step: Int, shifts: Int, high: Int,
-    wide: Int,
-) -> None:  # fmt: skip
-    """out (rows, columns) = x @ y, plus the row z if it ``shifts``.
-
-    In parts of ``high`` rows and ``wide`` columns.
-    """
-    zero = like(out[0], 0)
-    size = size_of(zero)
-    down = (rows + high - 1) // high
-    for part in range(begin, end):
-        r, c = part % down * high, part // down * wide
-        tile_products(
-            zero, (min(rows - r, high), inner, min(columns - c, wide)),
-            x + r * x_row, x_row, x_step, y + c * y_step, y_row, y_step,
-            z + c * size if shifts else types.int64(0), types.int64(0),
-            address_of(out, r * columns + c), columns * size,
-        )  # fmt: skip
 
 
 @functools.cache

@@ -18,13 +18,16 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["COLUMNS", "ROWS", "fused", "partial_sums"]
+__all__ = ["BLOCK", "COLUMNS", "ROWS", "fused", "partial_sums"]
 
 #: So many rows are added up before their sum becomes a double: floats lose digits in longer sums.
 ROWS = 64
 
 #: So many columns of a matrix are a part of the work: their sums stay in the cache.
 COLUMNS = 1024
+
+#: So many rows of a recurrent layer's state are a part of the work: fewer take more time for each.
+BLOCK = 8
 
 
 class _Library:

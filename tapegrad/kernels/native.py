@@ -292,25 +292,6 @@ def call_ufunc_loop(
 
 
 @intrinsic
-def call_gufunc_loop(
-    typingctx: Any, function: Any, data: Any, sizes: Any, arrays: Any, strides: Any
-) -> Any:
-    """Run the inner loop of a generalised ufunc, with its outer and its core dimensions."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        given = [
-            _stacked(builder, [builder.extract_value(values[k], i) for i in range(len(part))])
-            for k, part in ((3, arrays), (2, sizes), (4, strides))
-        ]
-        kind = ir.FunctionType(ir.VoidType(), [_I64] * 4)
-        builder.call(builder.inttoptr(values[0], kind.as_pointer()), [*given, values[1]])
-        return context.get_dummy_value()
-
-    whole = [types.UniTuple(I64, len(part)) for part in (sizes, arrays, strides)]
-    return types.void(I64, I64, *whole), generate
-
-
-@intrinsic
 def call_new_array(typingctx: Any, function: Any, arguments: Any) -> Any:
     """NumPy's ``PyArray_NewFromDescr``, at an address: a new array, or 0 with an exception."""
 

@@ -100,24 +100,37 @@ def matmul_y(
     return 1 if possible else 0
 
 
+@register_jitable
+def bar_times(
+    zero: Any, matrix: Any, transposed: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any,
+    tools: Any,
+) -> Any:  # fmt: skip
+    """x_bar (rows, inner) = out_bar (rows, columns) times the matrix (columns, inner).
+
+    Or times the transpose of one (inner, columns). Vectors are one row.
+    """
+    shape, strides = load64(matrix + DIMENSIONS), load64(matrix + STRIDES)
+    columns, inner = load64(shape), load64(shape + 8)
+    row, step = load64(strides), load64(strides + 8)
+    if transposed:
+        columns, inner, row, step = inner, columns, step, row
+    possible = not is_large(tools, n, inner)
+    if possible and x_bar != 0 and m > 0:
+        itemsize = types.int64(size_of(zero))
+        product(
+            zero, tools, x_bar, add, (m // inner, columns, inner),
+            out_bar, (columns * itemsize, itemsize), load64(matrix + DATA), (row, step),
+        )  # fmt: skip
+    return 1 if possible else 0
+
+
 def times_transposed(
     zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
 ) -> Any:
-    """x_bar (rows, inner) = out_bar (rows, columns) times the transpose of the matrix y."""
     y = tuple_get(record, 7)
-    possible = load32(y + NDIM) == 2
-    if possible:
-        shape, strides = load64(y + DIMENSIONS), load64(y + STRIDES)
-        inner, columns = load64(shape), load64(shape + 8)
-        possible = not is_large(tools, n, inner)
-        if possible and x_bar != 0 and m > 0:
-            itemsize = types.int64(size_of(zero))
-            product(
-                zero, tools, x_bar, add, (m // inner, columns, inner),
-                out_bar, (columns * itemsize, itemsize),
-                load64(y + DATA), (load64(strides + 8), load64(strides)),
-            )  # fmt: skip
-    return 1 if possible else 0
+    if load32(y + NDIM) != 2:
+        return 0
+    return bar_times(zero, y, True, out_bar, n, x_bar, m, add, tools)
 
 
 def transposed_times(
@@ -146,19 +159,7 @@ def transposed_times(
 def linear_x(
     zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
 ) -> Any:
-    # x_bar (rows, inner) = out_bar (rows, columns) @ y (columns, inner)
-    y = tuple_get(record, 8)
-    shape, strides = load64(y + DIMENSIONS), load64(y + STRIDES)
-    columns, inner = load64(shape), load64(shape + 8)
-    done = 0 if is_large(tools, n, inner) else 1
-    if done == 1 and x_bar != 0 and m > 0:
-        itemsize = types.int64(size_of(zero))
-        product(
-            zero, tools, x_bar, add, (m // inner, columns, inner),
-            out_bar, (columns * itemsize, itemsize),
-            load64(y + DATA), (load64(strides), load64(strides + 8)),
-        )  # fmt: skip
-    return done
+    return bar_times(zero, tuple_get(record, 8), False, out_bar, n, x_bar, m, add, tools)
 
 
 def linear_y(
@@ -211,37 +212,16 @@ def mv_x(
     return 1 if possible else 0
 
 
-@register_jitable
-def bar_times_matrix(
-    zero: Any, matrix: Any, transposed: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any,
-    tools: Any,
-) -> None:  # fmt: skip
-    """x_bar (m) = out_bar (n) times the matrix (n, m), or the transpose of one (m, n)."""
-    strides = load64(matrix + STRIDES)
-    row, step = load64(strides), load64(strides + 8)
-    if transposed:
-        row, step = step, row
-    itemsize = types.int64(size_of(zero))
-    product(
-        zero, tools, x_bar, add, (types.int64(1), n, m),
-        out_bar, (n * itemsize, itemsize), load64(matrix + DATA), (row, step),
-    )  # fmt: skip
-
-
 def vector_matrix_x(
     zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
 ) -> Any:
-    if x_bar != 0:
-        bar_times_matrix(zero, tuple_get(record, 7), True, out_bar, n, x_bar, m, add, tools)
-    return 1
+    return bar_times(zero, tuple_get(record, 7), True, out_bar, n, x_bar, m, add, tools)
 
 
 def mv_y(
     zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
 ) -> Any:
-    if x_bar != 0:
-        bar_times_matrix(zero, tuple_get(record, 6), False, out_bar, n, x_bar, m, add, tools)
-    return 1
+    return bar_times(zero, tuple_get(record, 6), False, out_bar, n, x_bar, m, add, tools)
 
 
 #: By the rules' modules and names.

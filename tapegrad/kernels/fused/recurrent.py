@@ -11,14 +11,12 @@ from typing import Any
 
 from numba.extending import register_jitable
 
+from tapegrad.fused import BLOCK
 from tapegrad.kernels import vectormath as np
 from tapegrad.kernels.fused.lanes import Array, Int, Tools, part, part_at
 from tapegrad.kernels.fused.vectors import address_of
 from tapegrad.kernels.native import like, size_of
 from tapegrad.kernels.tools import product
-
-#: Rows of a block: products of fewer take more time for each.
-BLOCK = 8
 
 
 @register_jitable

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.dtypes import promote_types
-from tapegrad.fused import fused
+from tapegrad.fused import BLOCK, fused
 from tapegrad.primitive import select, structural
 from tapegrad.products import matrix_product
 from tapegrad.rules.exponential import sigmoid
@@ -58,11 +58,8 @@ def weight_bar(bars, h, hs):
     return first + matrix_product(np.swapaxes(later, 0, 1), states)
 
 
-#: Rows of a block, of which threads take some.
-BLOCK = 8
-
-
 def blocks_of(h):
+    """The parts of the work, of which threads take some."""
     return -(-len(h) // BLOCK)
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad import threads
 from tapegrad.fused import fused
 
 __all__ = ["matrix_product"]
@@ -16,12 +15,8 @@ __all__ = ["matrix_product"]
 WORTH, LINEAR_WORTH, LARGE = 1_000_000, 200_000, 1 << 30
 #: Fewer rows read the second matrix too seldom: how fast it comes from memory decides.
 FEWEST = 4
-#: Products of elements that count as a byte of work: threads share eight million or more, since one
-#: that sleeps takes some 50 microseconds to be there.
+#: Products of elements that count as a byte of work.
 BYTE = 8
-#: Parts for each thread, if the matrix is large enough; a part's columns, in bytes; its rows, at
-#: least, and a divisor of them.
-PARTS, WIDE, HIGH, TILE = 3, 256, 48, 6
 
 
 def matrix_product(x: Any, y: Any, shift: Any = None) -> Any:
@@ -50,12 +45,8 @@ def _in_tiles(x: np.ndarray, y: np.ndarray, shift: np.ndarray | None) -> np.ndar
     kernel = fused("matrix_product", out, given)
     if kernel is None or given.shape[-1] != columns:
         return None
-    wide, high = WIDE // x.itemsize, rows
-    across = -(-columns // wide)
-    if (count := threads.get_num_threads()) > 1:
-        high = max(HIGH, -(-rows * across // (PARTS * count * TILE)) * TILE)
     kernel(
-        across * -(-rows // high), x, y, given, out, rows, inner, columns, *x.strides, *y.strides,
-        shift is not None, high, wide, work=x.size * columns // BYTE,
+        1, x, y, given, out, rows, inner, columns, *x.strides, *y.strides, shift is not None,
+        work=x.size * columns // BYTE,
     )  # fmt: skip
     return out

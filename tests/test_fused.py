@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import textwrap
-import threading
 
 import numpy as np
 import pytest
@@ -138,113 +136,6 @@ def test_when_the_process_ends():
     )
     assert done.returncode == 0, done.stderr
     assert np.frombuffer(done.stdout).tolist() == [1.0] * 16 + [0.25] * 4
-
-
-# -- threads ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def four_threads():
-    before = tg.get_num_threads()
-    tg.set_num_threads(4)
-    yield
-    tg.set_num_threads(before)
-
-
-def test_all_is_done_once(four_threads):
-    for count in (0, 1, 3, 4, 5, 100):
-        parts = []
-        threads.share(count, lambda begin, end, to=parts: to.append((begin, end)))
-        done = [i for begin, end in sorted(parts) for i in range(begin, end)]
-        assert done == list(range(count))
-
-
-def test_errors_are_told(four_threads):
-    def work(begin, end):
-        if end == 4:
-            raise ValueError("of the last part")
-
-    with pytest.raises(ValueError, match="of the last part"):
-        threads.share(4, work)
-
-
-def test_number_of_threads(four_threads):
-    assert tg.get_num_threads() == 4
-    with pytest.raises(RuntimeError, match="expects a positive integer"):
-        tg.set_num_threads(0)
-    assert tg.get_num_threads() == 4
-
-
-def test_number_of_threads_set_meanwhile(monkeypatch):
-    class Pool:
-        counts = iter([4])
-        count = property(lambda self: next(self.counts, 1))
-        executor = None
-
-    monkeypatch.setattr(threads, "_pool", Pool())
-    done = []
-    threads.share(8, lambda begin, end: done.extend(range(begin, end)))
-    assert sorted(done) == list(range(8))
-
-
-def test_from_several_threads_at_once(four_threads):
-    totals = []
-
-    def work():
-        for _ in range(100):
-            found = []
-            threads.share(10, lambda begin, end, found=found: found.append(end - begin))
-            totals.append(sum(found))
-
-    running = [threading.Thread(target=work) for _ in range(4)]
-    for thread in running:
-        thread.start()
-    for thread in running:
-        thread.join()
-    assert totals == [10] * 400
-
-
-def test_threads_that_are_busy_are_not_waited_for(four_threads):
-    go_on = threading.Event()
-    threads.share(4, lambda begin, end: None)
-    busy = [threads._pool.executor.submit(go_on.wait, 60) for _ in range(3)]
-    done = []
-    threads.share(100, lambda begin, end: done.extend(range(begin, end)))
-    assert sorted(done) == list(range(100))
-    go_on.set()
-    for task in busy:
-        task.result()
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
-def test_after_fork(four_threads):
-    threads.share(4, lambda begin, end: None)
-    child = os.fork()
-    if not child:
-        signal.alarm(10)
-        found = []
-        threads.share(8, lambda begin, end: found.append(end - begin))
-        os._exit(0 if sum(found) == 8 else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
-def test_this_thread_waits_for_the_others_when_it_is_interrupted(four_threads):
-    running = []
-    begun = threading.Event()
-
-    def work(begin, end):
-        if threading.current_thread() is threading.main_thread():
-            begun.wait(5)
-            raise KeyboardInterrupt
-        running.append(begin)
-        begun.set()
-        threading.Event().wait(0.05)
-        running.remove(begin)
-
-    with pytest.raises(KeyboardInterrupt):
-        threads.share(64, work)
-    assert not running
 
 
 def test_state_of_another_shape_is_refused():

@@ -92,7 +92,8 @@ def strided(random, rows, columns, form, dtype):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("forms", FORMS, ids=str)
 def test_tiles(dtype, forms):
-    from tapegrad.kernels.tools import find_products, tools
+    from tapegrad.kernels.parts import find_products
+    from tapegrad.kernels.tools import tools
 
     find_products(np.dtype(dtype))
     kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 13)

@@ -12,7 +12,6 @@ run, or have been given before.
 
 from __future__ import annotations
 
-import ctypes
 import functools
 from typing import Any
 
@@ -25,7 +24,16 @@ from tapegrad.kernels import leaves
 from tapegrad.kernels.adjoint import ARITY
 from tapegrad.kernels.cache import source_cache
 from tapegrad.kernels.compiled import compiled
-from tapegrad.kernels.native import call, compile_native, pointer_to
+from tapegrad.kernels.native import (
+    allocate,
+    call,
+    compile_native,
+    copy_bytes,
+    keep_forever,
+    pointer_to,
+    release,
+)
+from tapegrad.kernels.pool import share
 from tapegrad.primitive import primitives
 from tapegrad.spec import specs
 from tapegrad.storage import clock
@@ -48,12 +56,27 @@ KERNEL, ADD, LOCAL, BASES, MOVES, STRIDES = 0, 1, 2, 3, 9, 15
 STEP_FIELDS = 19
 
 
-def _blocks(program: int, count: int, n: int, block: int, begin: int, end: int, local: int) -> None:
-    steps = carray(pointer_to(program, types.int64(1)), count * STEP_FIELDS)
-    for b in range(begin, end):
-        first = b * block
-        m = min(block, n - first)
-        for s in range(count):
+# What a run is told: the address of the program and its number of steps; elements, of each array
+# and of a block; the first block; slots, bytes and values of constants, and whether there was
+# memory.
+PROGRAM, STEPS, SIZE, BLOCK, FIRST, SLOTS, CONSTANTS, LACKING = range(8)
+
+
+def _blocks(begin: int, end: int, at: int) -> None:
+    """Run the program over some blocks; see `Run.go`."""
+    one = types.int64(1)
+    given = carray(pointer_to(at, one), LACKING + 1)
+    steps = carray(pointer_to(given[PROGRAM], one), given[STEPS] * STEP_FIELDS)
+    local = allocate(max(given[SLOTS] * BLOCK_BYTES, one))
+    if local == 0:
+        given[LACKING] = 1
+        return
+    if given[CONSTANTS] != 0:
+        copy_bytes(local, given[CONSTANTS], given[SLOTS] * BLOCK_BYTES)
+    for b in range(given[FIRST] + begin, given[FIRST] + end):
+        first = b * given[BLOCK]
+        m = min(given[BLOCK], given[SIZE] - first)
+        for s in range(given[STEPS]):
             step = steps[s * STEP_FIELDS : (s + 1) * STEP_FIELDS]
             out_bar = step[BASES] + first * step[MOVES]
             x_bar = step[BASES + 1] + first * step[MOVES + 1]
@@ -70,15 +93,17 @@ def _blocks(program: int, count: int, n: int, block: int, begin: int, end: int, 
                  step[BASES + 5] + first * step[MOVES + 5],
                  step[STRIDES], step[STRIDES + 1], step[STRIDES + 2], step[STRIDES + 3]),
             )  # fmt: skip
+    release(local)
 
 
 @functools.cache
-def block_runner() -> tuple[Any, Any]:
-    """The compiled function, called without the GIL; and what owns its code."""
+def block_runner() -> int:
+    """The address of the compiled function."""
     compiled = compile_native(
-        _blocks, types.void(*[types.int64] * 7), source_cache("blocks", _blocks)
+        _blocks, types.void(*[types.int64] * 3), source_cache("blocks", _blocks)
     )
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 7)(compiled.address), compiled
+    keep_forever(compiled)
+    return int(compiled.address)
 
 
 class Run:
@@ -152,25 +177,20 @@ class Run:
 
     def go(self) -> None:
         """Run the steps over all blocks."""
-        runner = block_runner()[0]
         program = np.array(self.program, np.int64)
-        count = program.size // STEP_FIELDS
+        steps = program.size // STEP_FIELDS
         blocks = -(-self.size // self.block)
-        least = threads.get_num_threads()
-        at_once = max(least, MOST_WORK // (self.block * count))
-
-        def work(start: int, begin: int, end: int) -> None:
-            local = np.empty((self._slots, self.block), self.dtype)
-            for slot, value in self._constants.items():
-                local[slot] = value
-            runner(
-                program.ctypes.data, count, self.size, self.block, start + begin, start + end,
-                local.ctypes.data,
-            )  # fmt: skip
-
+        at_once = max(threads.get_num_threads(), MOST_WORK // (self.block * steps))
+        constants = np.empty((self._slots if self._constants else 0, self.block), self.dtype)
+        for slot, value in self._constants.items():
+            constants[slot] = value
+        values = constants.ctypes.data if self._constants else 0
+        first = (program.ctypes.data, steps, self.size, self.block)
         for start in range(0, blocks, at_once):
-            part = min(at_once, blocks - start)
-            threads.share(part, functools.partial(work, start))
+            given = np.array([*first, start, self._slots, values, 0], np.int64)
+            share(block_runner(), min(at_once, blocks - start), given.ctypes.data)
+            if given[LACKING]:
+                raise MemoryError
 
 
 class Planner:

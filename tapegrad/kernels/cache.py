@@ -119,7 +119,7 @@ def names_in(code: CodeType) -> set[str]:
 
 def source_cache(name: str, function: Any) -> KernelCache:
     """The cache of a function that is written over addresses, with the modules that it may use."""
-    used = ("native", "layout", "leaves", "spreading", "steps")
+    used = ("native", "layout", "leaves", "parts", "pool", "spreading", "steps")
     names = (function.__module__, *(f"tapegrad.kernels.{n}" for n in used))
     source = "".join(inspect.getsource(importlib.import_module(n)) for n in names)
     return KernelCache(name, hashlib.sha256(source.encode()).digest(), fingerprint(function))

@@ -1,8 +1,8 @@
 """Machine code that Python calls by C's convention; fused functions of small arrays among it.
 
 `ctypes` takes a microsecond for a call of five operands, which is more than a small array takes.
-What isn't for small arrays is left to the function in Python that `kernels.fused` has for it, which
-lets go of the GIL and shares the work.
+What is for large arrays is left to the function in Python that `kernels.fused` has for it, which
+lets go of the GIL.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from tapegrad.kernels.native import (
     tuple_size,
     vector,
 )
+from tapegrad.kernels.pool import pool, share_held
 from tapegrad.threads import LARGE_BYTES
 
 __all__ = ["FLAGS", "INT", "REAL", "Definition", "native_call", "new_function"]
@@ -71,8 +72,11 @@ def new_function(definition: int, self: Any) -> Any:
 
 # Fields; those from OPERANDS on are the kinds of all operands: the bytes of an array's element, or
 # one of the others.
-NONE, WORK, FALLBACK, RUN, TOOLS, COUNT, OPERANDS = range(7)
+NONE, WORK, FALLBACK, RUN, TOOLS, POOL, COUNT, OPERANDS = range(8)
 INT, REAL = 0, -1
+
+#: Threads share the work on more bytes: it takes longer than waking one up.
+SHARED_BYTES = 1 << 19
 
 
 def _call(self: int, args: int, count: int, names: int) -> int:
@@ -104,7 +108,10 @@ def _call(self: int, args: int, count: int, names: int) -> int:
         return 0
     if largest > LARGE_BYTES:
         return call_object(fields[FALLBACK], args, count, names)
-    call(fields[RUN], (types.int64(0), parts, values))
+    if largest > SHARED_BYTES:
+        share_held(fields[POOL], fields[RUN], parts, values)
+    else:
+        call(fields[RUN], (types.int64(0), parts, values))
     return held(fields[NONE])
 
 
@@ -127,7 +134,8 @@ def native_call(
     their values at an address, and after them ``tools``. It lives as long as the process.
     """
     assert len(kinds) < VECTOR
-    first = id(None), id(sys.intern("work")), id(in_python), run, tools, len(kinds)
+    known = id(None), id(sys.intern("work")), id(in_python)
+    first = *known, run, tools, int(pool().ctypes.data), len(kinds)
     fields = np.array([*first, *kinds], np.int64)
     keep_forever((fields, in_python))
     own = ctypes.addressof(_definition())

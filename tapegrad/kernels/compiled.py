@@ -13,6 +13,7 @@ from numba.core.errors import NumbaError
 from tapegrad.kernels import layout, loop
 from tapegrad.kernels.adjoint import ARITY, DTYPES, adjoint_kernel
 from tapegrad.kernels.native import probe
+from tapegrad.kernels.parts import find_parts
 from tapegrad.kernels.structural import kernel_of, structural_kernel
 from tapegrad.kernels.sweep import native_sweep
 from tapegrad.kernels.tools import tools
@@ -40,6 +41,7 @@ class _Compiled:
             native.way = native_way()
         self.kernels: list[Any] = []
         self.tools = tools()
+        find_parts()
         self._lock = threading.Lock()
         self._tables = _Tables(0, 0)
         #: The address of `layout`'s table once there is one.

@@ -2,22 +2,51 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numba import carray, types
 
-from tapegrad import buffers, threads
+from tapegrad import buffers
+from tapegrad.kernels.cache import source_cache
 from tapegrad.kernels.innerloop import inner_loop
-from tapegrad.kernels.native import ufunc_loop
+from tapegrad.kernels.native import (
+    call_ufunc_loop,
+    compile_native,
+    keep_forever,
+    pointer_to,
+    ufunc_loop,
+)
+from tapegrad.kernels.pool import share
 from tapegrad.primitive import Primitive
 
 __all__ = ["large_forward"]
 
-# CFUNCTYPE: the GIL is let go of meanwhile.
-_LOOP = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)
+# What a loop is told: its address and data, and for each of up to four operands where it begins and
+# the bytes from element to element.
+LOOP, LOOP_DATA, STARTS, STEPS, FIELDS = 0, 1, 2, 6, 10
+
+
+def _over_part(begin: int, end: int, at: int) -> None:
+    """Run a loop over some elements; it doesn't look at operands that it hasn't."""
+    given = carray(pointer_to(at, types.int64(1)), FIELDS)
+    starts, steps = given[STARTS:STEPS], given[STEPS:FIELDS]
+    call_ufunc_loop(
+        given[LOOP], given[LOOP_DATA], end - begin,
+        (starts[0] + begin * steps[0], starts[1] + begin * steps[1],
+         starts[2] + begin * steps[2], starts[3] + begin * steps[3]),
+        (steps[0], steps[1], steps[2], steps[3]),
+    )  # fmt: skip
+
+
+@functools.cache
+def _runner() -> int:
+    """The address of the compiled function."""
+    signature = types.void(*[types.int64] * 3)
+    compiled = compile_native(_over_part, signature, source_cache("large", _over_part))
+    keep_forever(compiled)
+    return int(compiled.address)
 
 
 @functools.cache
@@ -27,11 +56,11 @@ def _loop_of(primitive: Primitive, dtype: np.dtype[Any]) -> tuple[Any, ...] | No
     ufunc = primitive.scalar or primitive.forward
     if isinstance(ufunc, np.ufunc):
         found = ufunc_loop(ufunc, f"{dtype.char * primitive.arity}->{result.char}")
-        return None if found is None else (_LOOP(found[0]), found[1], result)
+        return None if found is None else (*found, result)
     if primitive.scalar is None or result is not dtype:
         return None
     compiled = inner_loop(primitive, dtype)
-    return _LOOP(compiled.address), 0, result, compiled  # which owns the code
+    return compiled.address, 0, result, compiled  # which owns the code
 
 
 def large_forward(primitive: Primitive, arrays: tuple[np.ndarray, ...]) -> np.ndarray | None:
@@ -57,13 +86,12 @@ def large_forward(primitive: Primitive, arrays: tuple[np.ndarray, ...]) -> np.nd
     loop, data, result = found[:3]
     out = buffers.empty(shape, result)
     operands = (*arrays, out)
-    starts = [x.ctypes.data for x in operands]
-    steps = [x.itemsize if x.ndim else 0 for x in operands]
-    work = functools.partial(_over_part, loop, data, starts, steps, operands)
-    if out.nbytes <= threads.LARGE_BYTES:
-        work(0, out.size)
-    else:
-        threads.share(out.size, work)
+    given = np.zeros(FIELDS, np.int64)
+    given[LOOP], given[LOOP_DATA] = loop, data
+    for i, x in enumerate(operands):
+        given[STARTS + i] = x.ctypes.data
+        given[STEPS + i] = x.itemsize if x.ndim else 0
+    share(_runner(), out.size, given.ctypes.data)
     return out
 
 
@@ -81,16 +109,3 @@ def _in_order(
 
 def _ndim(x: np.ndarray) -> int:
     return x.ndim
-
-
-def _over_part(
-    loop: Callable[..., None], data: int, starts: list[int], steps: list[int],
-    operands: tuple[np.ndarray, ...], begin: int, end: int,
-) -> None:  # fmt: skip
-    """Run the loop over a part; ``operands`` are alive meanwhile, whatever interrupts others."""
-    pointers = [start + begin * step for start, step in zip(starts, steps, strict=True)]
-    count = len(pointers)
-    args = (ctypes.c_int64 * count)(*pointers)
-    dimensions = (ctypes.c_int64 * 1)(end - begin)
-    strides = (ctypes.c_int64 * count)(*steps)
-    loop(ctypes.addressof(args), ctypes.addressof(dimensions), ctypes.addressof(strides), data)

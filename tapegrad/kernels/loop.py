@@ -55,6 +55,7 @@ from tapegrad.kernels.native import (
     tuple_set,
     tuple_size,
 )
+from tapegrad.kernels.parts import call_elementwise
 from tapegrad.kernels.spreading import (
     COLUMN,
     FULL,
@@ -365,7 +366,13 @@ def _loop(state_address: int) -> int:
                 to = allocate(max(n * itemsize, 8)) if summed else buffer
                 if to == 0:
                     return NO_MEMORY
-                for k in range(rows):
+                if rows == 1 and not summed:
+                    call_elementwise(
+                        state[TOOLS], kernels[row + 2 * i], itemsize, n,
+                        (add, out_bar, to, data_0, data_1, data_2, data_out,
+                         stride_0, stride_1, stride_2, stride_out),
+                    )  # fmt: skip
+                for k in range(0 if rows == 1 and not summed else rows):
                     to_row = to if form == ROW else to + k * inner * itemsize
                     adds = types.int64(0)
                     if not summed:

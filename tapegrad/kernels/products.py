@@ -26,9 +26,18 @@ from tapegrad.kernels.native import (
     tuple_get,
     tuple_size,
 )
-from tapegrad.kernels.tools import is_large, product, products
+from tapegrad.kernels.parts import product, products
 
 __all__ = ["KERNELS"]
+
+#: So many products of elements are left to Python, which lets go of the GIL meanwhile.
+LARGE = 1 << 26
+
+
+@register_jitable
+def is_large(n: Any, other: Any) -> Any:
+    """Whether so many products of elements are left to Python."""
+    return n * other > LARGE
 
 
 @register_jitable
@@ -114,7 +123,7 @@ def bar_times(
     row, step = load64(strides), load64(strides + 8)
     if transposed:
         columns, inner, row, step = inner, columns, step, row
-    possible = not is_large(tools, n, inner)
+    possible = not is_large(n, inner)
     if possible and x_bar != 0 and m > 0:
         itemsize = types.int64(size_of(zero))
         product(
@@ -146,7 +155,7 @@ def transposed_times(
     if ndim == 2:
         row, step, possible = load64(load64(x + STRIDES)), load64(load64(x + STRIDES) + 8), True
     possible = possible and tuple_size(tuple_get(tuple_get(record, 3), 1)) == 2
-    possible = possible and not is_large(tools, n, inner)
+    possible = possible and not is_large(n, inner)
     if possible and x_bar != 0 and m > 0:
         columns = m // inner
         product(
@@ -168,7 +177,7 @@ def linear_y(
     # y_bar (columns, inner) = out_bar.T (columns, rows) @ x (rows, inner)
     x = tuple_get(record, 7)
     inner = load64(load64(x + DIMENSIONS) + 8 * (load32(x + NDIM) - 1))
-    possible = load32(x + FLAGS) & C_CONTIGUOUS != 0 and not is_large(tools, n, inner)
+    possible = load32(x + FLAGS) & C_CONTIGUOUS != 0 and not is_large(n, inner)
     if possible and x_bar != 0 and m > 0:
         columns = m // inner
         itemsize = types.int64(size_of(zero))

@@ -33,7 +33,7 @@ from tapegrad.kernels.native import (
     pointer_to,
     tuple_get,
 )
-from tapegrad.kernels.tools import find_products
+from tapegrad.kernels.parts import find_products
 from tapegrad.primitive import Primitive, Share
 
 __all__ = ["KERNELS", "STRUCTURAL", "kernel_of", "rule_name", "structural_kernel"]

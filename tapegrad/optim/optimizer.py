@@ -42,9 +42,7 @@ def update_all(kernel: Any, rows: list[tuple[np.ndarray, ...]], numbers: list[fl
     parts = PARTS if apart else 1
     elements = total // rows[0][0].itemsize
     work = total * len(rows[0])
-    kernel(
-        parts, table.reshape(-1), table.shape[1], parts, elements, *numbers, work=work, owners=rows
-    )
+    kernel(parts, table.reshape(-1), table.shape[1], parts, elements, *numbers, work=work)
 
 
 class Required:

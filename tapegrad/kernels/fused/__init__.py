@@ -11,7 +11,7 @@ the flat elements, and numbers. Annotations tell them apart:
 
 `Array` has the dtype that it is compiled for, `Indices` are int64, `Bools` bools, `Real` is a
 number of the arrays' dtype; of a `Strided` array, which has that dtype but may have gaps, it sees
-the address; `Tools` is what `kernels.tools.product` wants, and isn't given in calls.
+the address; `Tools` is what `kernels.parts.product` wants, and isn't given in calls.
 In it ``np`` may be `vectormath`, and `added` adds in any order, so that LLVM can vectorise a sum.
 
 Called as ``scaled(count, x, out, n, factor)`` it does all of its ``count`` parts: on several
@@ -21,7 +21,6 @@ its arrays than read them is given ``work``, as many bytes as could be read in t
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import hashlib
 import importlib
@@ -34,7 +33,6 @@ import numpy as np
 from numba import carray, types
 from numba.extending import register_jitable
 
-from tapegrad import threads
 from tapegrad.kernels import vectormath
 from tapegrad.kernels.cache import KernelCache, fingerprint
 from tapegrad.kernels.calling import INT, REAL, native_call
@@ -50,6 +48,7 @@ from tapegrad.kernels.native import (
     load64,
     pointer_to,
 )
+from tapegrad.kernels.pool import share
 
 __all__ = ["find"]
 
@@ -107,31 +106,19 @@ def _source(name: str, kinds: list[str]) -> str:
     return f"def {name}(begin, end, at):\n    function(begin, end, {', '.join(given)})\n"
 
 
-def _over_part(run: Any, at: int, alive: Any, begin: int, end: int) -> None:
-    """Run over a part; the operands are alive meanwhile, whatever interrupts the other threads."""
-    run(begin, end, at)
-
-
-def _shared_call(run: Any, kinds: list[str], tools: int) -> Callable[..., None]:
+def _shared_call(run: int, kinds: list[str], tools: int) -> Callable[..., None]:
     """The function that shares the work on operands of these kinds between threads."""
 
-    def call(count: int, *operands: Any, work: int = 0, owners: Any = ()) -> None:
+    def call(count: int, *operands: Any, work: int = 0) -> None:
         values = np.empty(len(kinds) + 1, np.int64)
-        largest = 0
         for i, (kind, value) in enumerate(zip(kinds, operands, strict=True)):
             if kind in ARRAYS:
-                largest = max(largest, value.nbytes)
                 value = id(value)
             elif kind == "Real":
                 value = np.float64(value).view(np.int64)
             values[i] = value
         values[-1] = tools
-        at = values.ctypes.data
-        if (work or largest) <= threads.LARGE_BYTES:
-            run(0, count, at)
-        else:
-            alive = values, operands, owners
-            threads.share(count, functools.partial(_over_part, run, at, alive))
+        share(run, count, values.ctypes.data)
 
     return call
 
@@ -140,7 +127,8 @@ def _tools(dtype: np.dtype[Any], kinds: list[str]) -> int:
     """The address of the tools, which begin with products; 0 if they aren't asked for."""
     if "Tools" not in kinds:
         return 0
-    from tapegrad.kernels.tools import find_products, tools  # made of functions of this folder
+    from tapegrad.kernels.parts import find_products  # made of functions of this folder
+    from tapegrad.kernels.tools import tools
 
     find_products(dtype)
     return int(tools().ctypes.data)
@@ -172,8 +160,6 @@ def find(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
     signature = types.void(*[types.int64] * 3)
     compiled = compile_native(space[compiled_name], signature, cache, fastmath=False)
     keep_forever(compiled)
-    # CFUNCTYPE: the GIL is let go of meanwhile.
-    run = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)(compiled.address)
     tools = _tools(dtype, kinds)
     kinds = [kind for kind in kinds if kind != "Tools"]  # the last one
     sizes = {"Int": INT, "Real": REAL, "Indices": 8, "Bools": 1}
@@ -181,5 +167,5 @@ def find(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
         compiled.address,
         [sizes.get(kind, dtype.itemsize) for kind in kinds],
         tools,
-        _shared_call(run, kinds, tools),
+        _shared_call(compiled.address, kinds, tools),
     )

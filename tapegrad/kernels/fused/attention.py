@@ -32,7 +32,7 @@ from tapegrad.kernels.native import (
     pointer_to,
     size_of,
 )
-from tapegrad.kernels.tools import tile
+from tapegrad.kernels.parts import tile
 
 #: Numbers that a function is given; STEP elements are from row to row of the weights.
 PARTS, BATCHES, QUERIES, KEYS, WIDTH, VALUES, IS_CAUSAL, BLOCK, STEP = range(9)

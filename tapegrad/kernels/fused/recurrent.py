@@ -16,7 +16,7 @@ from tapegrad.kernels import vectormath as np
 from tapegrad.kernels.fused.lanes import Array, Int, Tools, part, part_at
 from tapegrad.kernels.fused.vectors import address_of
 from tapegrad.kernels.native import like, size_of
-from tapegrad.kernels.tools import product
+from tapegrad.kernels.parts import product
 
 
 @register_jitable

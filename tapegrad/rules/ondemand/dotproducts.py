@@ -75,7 +75,6 @@ def attention_forward(x, y, z, hidden, is_causal, scale):
     room = plan.new_room(x.dtype)
     kernel(
         plan.parts, id(x), id(y), id(z), masks, out, plan.numbers, room, scale, work=plan.work,
-        owners=(x, y, z, hidden),
     )  # fmt: skip
     return out
 
@@ -91,7 +90,7 @@ def attention_adjoint(out_bar, x, y, z, hidden, is_causal, scale):
             room = plan.new_room(x.dtype)
             kernel(
                 plan.parts, id(out_bar), id(x), id(y), id(z), masks, *bars, plan.numbers,
-                room, scale, work=plan.work, owners=(out_bar, x, y, z, hidden),
+                room, scale, work=plan.work,
             )  # fmt: skip
             return bars
     weights = weights_of(x, y, hidden, is_causal, scale)

@@ -1,0 +1,216 @@
+"""Work in parts, which threads share if there is enough of it: products of matrices, elements.
+
+What is called has the address of `tools`, and works with the GIL held as well as without.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba import carray, types
+from numba.extending import register_jitable
+
+from tapegrad.kernels.cache import KernelCache, fingerprint, source_cache
+from tapegrad.kernels.fused import matrix_products
+from tapegrad.kernels.fused.matrix_products import tile_products
+from tapegrad.kernels.native import (
+    call,
+    compile_native,
+    keep_forever,
+    load64,
+    pointer_to,
+    size_of,
+    vector,
+)
+from tapegrad.kernels.pool import share_held, threads_of
+from tapegrad.kernels.tools import ELEMENT_PARTS, POOL, PRODUCT_PARTS, PRODUCTS, tools
+
+__all__ = ["call_elementwise", "find_parts", "find_products", "product", "products"]
+__all__ += ["products_and", "tile"]
+
+#: So many products of elements are worth sharing: 20 microseconds or more of one thread's work.
+SHARED_PRODUCTS = 1_000_000
+#: So many elements are.
+SHARED_ELEMENTS = 1 << 16
+#: A part's columns, in bytes; its rows, at least, and a divisor of them; parts for each thread.
+WIDE, HIGH, TILE, PARTS = 256, 48, 6, 3
+
+
+# -- products of matrices --------------------------------------------------------------------------
+
+
+def find_products(dtype: np.dtype[Any]) -> None:
+    """Compile the products of a dtype, float32 or float64, or take them from the kernel cache."""
+    at = PRODUCTS + dtype.itemsize // 8
+    if not tools()[at]:
+        find_parts()
+        tools()[at] = _compiled_product(dtype.name).address
+
+
+@functools.cache
+def _compiled_product(dtype: str) -> Any:
+    """`tile_products` of a dtype: compiled once, since kernels are many."""
+    own = hashlib.sha256(fingerprint(tile_products) + matrix_products.stamp())
+    name = f"products_{dtype}_{own.hexdigest()[:16]}"
+    source = (
+        f"def {name}(rows, inner, columns, x, x_row, x_step, y, y_row, y_step, there, there_row, "
+        "out, out_row):\n"
+        "    sizes = (rows, inner, columns)\n"
+        "    products(real(0), sizes, x, x_row, x_step, y, y_row, y_step, there, there_row, out, "
+        "out_row)\n"
+    )
+    space = {"__name__": __name__, "products": tile_products, "real": getattr(numba, dtype)}
+    exec(compile(source, f"<products of {dtype}>", "exec"), space)
+    cache = KernelCache(f"products-{dtype}", source.encode(), own.digest())
+    compiled = compile_native(space[name], types.void(*[types.int64] * 13), cache, fastmath=False)
+    keep_forever(compiled)
+    return compiled
+
+
+@register_jitable
+def product(
+    zero: Any, tools: Any, to: Any, add: Any, sizes: Any, x: Any, x_strides: Any, y: Any,
+    y_strides: Any,
+) -> None:  # fmt: skip
+    """The product of x (rows, inner) and y (inner, columns), stored or added."""
+    products(
+        zero, tools, to, add, (types.int64(1), *sizes), x, (types.int64(0), *x_strides), y,
+        (types.int64(0), *y_strides),
+    )  # fmt: skip
+
+
+@register_jitable
+def products(
+    zero: Any, tools: Any, to: Any, add: Any, sizes: Any, x: Any, x_strides: Any, y: Any,
+    y_strides: Any,
+) -> None:  # fmt: skip
+    """Those of ``sizes[0]`` pairs; the first strides are from pair to pair."""
+    there = to if add else types.int64(0)
+    row = sizes[3] * types.int64(size_of(zero))
+    products_and(zero, tools, to, there, row, sizes, x, x_strides, y, y_strides)
+
+
+@register_jitable
+def tile(
+    zero: Any, tools: Any, sizes: Any, x: Any, x_strides: Any, y: Any, y_strides: Any, there: Any,
+    there_row: Any, out: Any, out_row: Any,
+) -> None:  # fmt: skip
+    """As `tile_products`, whose compiled code it calls."""
+    call(
+        load64(tools + 8 * (PRODUCTS + size_of(zero) // 8)),
+        (*sizes, x, *x_strides, y, *y_strides, there, there_row, out, out_row),
+    )
+
+
+# What parts of products are told: the code for a tile and the size of an element; a product's parts
+# across and down, and the rows and columns of each; the sizes of a product; x and its strides, y
+# and its; what is there, from row to row, and where the result goes.
+CODE, ITEMSIZE, ACROSS, DOWN, HEIGHT, WIDTH, ROWS, INNER, COLUMNS, X, Y = *range(10), 13
+THERE, THERE_ROW, OUT, PRODUCT_FIELDS = 17, 18, 19, 20
+
+
+@register_jitable
+def products_and(
+    zero: Any, tools: Any, to: Any, there: Any, there_row: Any, sizes: Any, x: Any, x_strides: Any,
+    y: Any, y_strides: Any,
+) -> None:  # fmt: skip
+    """The products plus what is ``there``, unless that is 0."""
+    count, rows, inner, columns = sizes
+    size = types.int64(size_of(zero))
+    high, wide = rows, columns
+    pool = load64(tools + 8 * POOL)
+    wanted = PARTS * threads_of(pool)
+    shares = wanted > PARTS and count * rows * inner * columns >= SHARED_PRODUCTS
+    if shares and count < wanted:
+        wide = types.int64(WIDE) // size
+        across = (columns + wide - 1) // wide
+        high = max(types.int64(HIGH), (rows * across + wanted * TILE - 1) // (wanted * TILE) * TILE)
+    across, down = (columns + wide - 1) // wide, (rows + high - 1) // high
+    code = load64(tools + 8 * (PRODUCTS + size // 8))
+    given = vector()
+    values = (
+        code, size, across, down, high, wide, rows, inner, columns, x, *x_strides, y, *y_strides,
+        there, there_row, to,
+    )  # fmt: skip
+    table = carray(pointer_to(given, types.int64(1)), PRODUCT_FIELDS)
+    for i in range(PRODUCT_FIELDS):
+        table[i] = values[i]
+    run, parts = load64(tools + 8 * PRODUCT_PARTS), count * across * down
+    if shares:
+        share_held(pool, run, parts, given)
+    else:
+        call(run, (types.int64(0), parts, given))
+
+
+def _product_parts(begin: int, end: int, at: int) -> None:
+    """Parts of products, as `products_and` describes them."""
+    table = carray(pointer_to(at, types.int64(1)), PRODUCT_FIELDS)
+    size, across, down = table[ITEMSIZE], table[ACROSS], table[DOWN]
+    rows, columns = table[ROWS], table[COLUMNS]
+    x_pair, x_row, x_step = table[X + 1], table[X + 2], table[X + 3]
+    y_pair, y_row, y_step = table[Y + 1], table[Y + 2], table[Y + 3]
+    for i in range(begin, end):
+        k, part = i // (across * down), i % (across * down)
+        r, c = part % down * table[HEIGHT], part // down * table[WIDTH]
+        there, row = table[THERE], k * rows + r
+        if there != 0:
+            there += row * table[THERE_ROW] + c * size
+        call(
+            table[CODE],
+            (min(rows - r, table[HEIGHT]), table[INNER], min(columns - c, table[WIDTH]),
+             table[X] + k * x_pair + r * x_row, x_row, x_step,
+             table[Y] + k * y_pair + c * y_step, y_row, y_step,
+             there, table[THERE_ROW], table[OUT] + (row * columns + c) * size, columns * size),
+        )  # fmt: skip
+
+
+# -- elements --------------------------------------------------------------------------------------
+
+# What parts of elements are told: an adjoint kernel and the size of an element, then what a kernel
+# is given after the number of elements.
+KERNEL, ELEMENT, ADD, BARS, SAVED, STEPS, ELEMENT_FIELDS = 0, 1, 2, 3, 5, 9, 13
+
+
+@register_jitable
+def call_elementwise(tools: Any, kernel: Any, size: Any, n: Any, arguments: Any) -> None:
+    """Call an adjoint kernel for n elements of so many bytes."""
+    if n < SHARED_ELEMENTS:
+        call(kernel, (n, *arguments))
+    else:
+        given = vector()
+        values = (kernel, size, *arguments)
+        table = carray(pointer_to(given, types.int64(1)), ELEMENT_FIELDS)
+        for i in range(ELEMENT_FIELDS):
+            table[i] = values[i]
+        share_held(load64(tools + 8 * POOL), load64(tools + 8 * ELEMENT_PARTS), n, given)
+
+
+def _element_parts(begin: int, end: int, at: int) -> None:
+    table = carray(pointer_to(at, types.int64(1)), ELEMENT_FIELDS)
+    bars, saved, steps = table[BARS:SAVED], table[SAVED:STEPS], table[STEPS:ELEMENT_FIELDS]
+    shift = begin * table[ELEMENT]
+    call(
+        table[KERNEL],
+        (end - begin, table[ADD], bars[0] + shift, bars[1] + shift,
+         saved[0] + begin * steps[0], saved[1] + begin * steps[1], saved[2] + begin * steps[2],
+         saved[3] + begin * steps[3], steps[0], steps[1], steps[2], steps[3]),
+    )  # fmt: skip
+
+
+@functools.cache
+def find_parts() -> None:
+    """Compile the code for parts, or take it from the kernel cache."""
+    code: dict[int, Callable[..., None]] = {
+        PRODUCT_PARTS: _product_parts,
+        ELEMENT_PARTS: _element_parts,
+    }
+    for at, function in code.items():
+        signature = types.void(*[types.int64] * 3)
+        compiled = compile_native(function, signature, source_cache("parts", function))
+        keep_forever(compiled)
+        tools()[at] = compiled.address

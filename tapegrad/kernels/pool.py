@@ -1,0 +1,278 @@
+"""The threads that share work with the one that has it: machine code, and asleep without the GIL.
+
+What they run is any code ``run(begin, end, at)`` over a part of a range, as fused functions are. A
+thread that has work puts it in the pool's table with a number of tickets, one for each part, wakes
+the others and takes tickets itself until none is left; then it waits for the parts that others have
+taken. A thread that comes too late finds no ticket, and isn't waited for; nor is there any waiting
+for the pool: one that finds it taken does its work alone. So this may be called with the GIL held,
+from the native loop, as well as without.
+
+After its last part a thread looks for more for a short while before it sleeps, since work comes in
+sequences, and to wake a thread takes as long as a small part.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import platform
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.ir as ir
+import numpy as np
+from numba import carray, types
+from numba.core import cgutils
+from numba.extending import intrinsic, register_jitable
+
+from tapegrad import threads
+from tapegrad.kernels.cache import source_cache
+from tapegrad.kernels.native import I64, call, compile_native, keep_forever, load64, pointer_to
+
+__all__ = ["PARTS", "pool", "share", "share_held", "threads_of"]
+
+#: Parts of the work for each thread, so that none waits long for another.
+PARTS = 4
+#: How often a thread looks for work, or for the end of others' parts, before it sleeps: about 50
+#: microseconds. And how long it sleeps if it waits for others, in microseconds.
+SPINS, NAP = 4000, 50
+
+# Fields of the table, of which others than the owner write those that have a line of the cache for
+# themselves: the work; the tickets, with a number in the upper half that no other work has; how
+# many parts are done; whether somebody has the pool; the threads, and how many of them run; what
+# they run; whether they are to end; a lock that is never free, to sleep at. A row for each thread
+# follows: whether it sleeps, at which lock, and the table.
+RUN, COUNT, GIVEN, AT = range(4)
+TICKETS, DONE, BUSY, THREADS, RUNNING, WORKER, STOP, NEVER = 8, 16, 24, 32, 33, 34, 35, 36
+ROWS, ROW = 40, 8
+ALIGNMENT = 64
+ASLEEP, LOCK, TABLE = range(3)
+
+lock_acquire = types.ExternalFunction("PyThread_acquire_lock", types.int32(I64, types.int32))
+lock_acquire_timed = types.ExternalFunction(
+    "PyThread_acquire_lock_timed", types.int32(I64, I64, types.int32)
+)
+lock_release = types.ExternalFunction("PyThread_release_lock", types.void(I64))
+start_thread = types.ExternalFunction("PyThread_start_new_thread", I64(I64, I64))
+
+
+def _at(builder: Any, address: Any) -> Any:
+    return builder.inttoptr(address, ir.IntType(64).as_pointer())
+
+
+@intrinsic
+def seen(typingctx: Any, address: Any) -> Any:
+    """What stands at an address that other threads write to."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.load_atomic(_at(builder, given[0]), "seq_cst", 8)
+
+    return I64(I64), generate
+
+
+@intrinsic
+def exchanged(typingctx: Any, address: Any, value: Any) -> Any:
+    """What stood at an address, where the value is now."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.atomic_rmw("xchg", _at(builder, given[0]), given[1], "seq_cst")
+
+    return I64(I64, I64), generate
+
+
+@intrinsic
+def count_up(typingctx: Any, address: Any) -> Any:
+    """Add one."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        builder.atomic_rmw("add", _at(builder, given[0]), ir.IntType(64)(1), "seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(I64), generate
+
+
+@intrinsic
+def replaced(typingctx: Any, address: Any, old: Any, new: Any) -> Any:
+    """Whether the old value stood at an address, where the new one is now."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        pointer = _at(builder, given[0])
+        pair = builder.cmpxchg(pointer, given[1], given[2], "seq_cst", "seq_cst")
+        return builder.extract_value(pair, 1)
+
+    return types.boolean(I64, I64, I64), generate
+
+
+@intrinsic
+def pause(typingctx: Any) -> Any:
+    """Tell the processor that this is a loop that waits."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        if platform.machine().lower() in ("x86_64", "amd64"):
+            kind = ir.FunctionType(ir.VoidType(), [])
+            name = "llvm.x86.sse2.pause"
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@register_jitable
+def take_parts(pool: Any) -> Any:
+    """Run parts as long as there are tickets; how many it were."""
+    table = carray(pointer_to(pool, types.int64(1)), ROWS)
+    taken = 0
+    while True:
+        ticket = seen(pool + 8 * TICKETS)
+        left = ticket & 0xFFFFFFFF
+        if left == 0:
+            return taken
+        if replaced(pool + 8 * TICKETS, ticket, ticket - 1):
+            # Nobody changes the work before this part is done.
+            count, parts = table[COUNT], table[GIVEN]
+            i = parts - left
+            call(table[RUN], (count * i // parts, count * (i + 1) // parts, table[AT]))
+            count_up(pool + 8 * DONE)
+            taken += 1
+
+
+def _work(own: int) -> None:
+    """What a thread of the pool does; its row is at the address ``own``."""
+    pool, lock = load64(own + 8 * TABLE), load64(own + 8 * LOCK)
+    spins = 0
+    while seen(pool + 8 * STOP) == 0:
+        if take_parts(pool) > 0:
+            spins = 0
+        elif spins < SPINS:
+            spins += 1
+            pause()
+        else:
+            exchanged(own + 8 * ASLEEP, 1)
+            # Work that has come before that was seen would find nobody to wake.
+            some = seen(pool + 8 * TICKETS) & 0xFFFFFFFF != 0 or seen(pool + 8 * STOP) != 0
+            if not some or exchanged(own + 8 * ASLEEP, 0) == 0:
+                lock_acquire(lock, types.int32(1))
+            spins = 0
+
+
+@register_jitable
+def wake_all(pool: Any, running: Any) -> None:
+    for i in range(running):
+        row = pool + 8 * (ROWS + ROW * i)
+        if seen(row + 8 * ASLEEP) != 0 and exchanged(row + 8 * ASLEEP, 0) == 1:
+            lock_release(load64(row + 8 * LOCK))
+
+
+def _share(pool: int, run: int, count: int, at: int) -> None:
+    """Call ``run(begin, end, at)`` for all of ``range(count)``."""
+    table = carray(pointer_to(pool, types.int64(1)), ROWS)
+    parts = min(count, PARTS * (table[THREADS] + 1))
+    if parts < 2 or table[THREADS] == 0 or exchanged(pool + 8 * BUSY, 1) != 0:
+        call(run, (types.int64(0), count, at))
+        return
+    while table[RUNNING] < table[THREADS]:
+        row = pool + 8 * (ROWS + ROW * table[RUNNING])
+        if start_thread(table[WORKER], row) == -1:
+            table[THREADS] = table[RUNNING]
+        else:
+            table[RUNNING] += 1
+    table[RUN], table[COUNT], table[GIVEN], table[AT] = run, count, parts, at
+    exchanged(pool + 8 * DONE, 0)
+    work = (seen(pool + 8 * TICKETS) >> 32) + 1
+    exchanged(pool + 8 * TICKETS, work << 32 | parts)
+    wake_all(pool, table[RUNNING])
+    take_parts(pool)
+    spins = 0
+    while seen(pool + 8 * DONE) < parts:
+        spins += 1
+        if spins < SPINS:
+            pause()
+        else:
+            lock_acquire_timed(table[NEVER], NAP, types.int32(0))
+    exchanged(pool + 8 * BUSY, 0)
+
+
+def _stop(pool: int) -> None:
+    """Let the threads end when they have done their parts."""
+    exchanged(pool + 8 * STOP, 1)
+    wake_all(pool, load64(pool + 8 * RUNNING))
+
+
+@functools.cache
+def _code() -> tuple[Any, Any, Any]:
+    """The compiled functions."""
+    functions: dict[Callable[..., None], int] = {_work: 1, _share: 4, _stop: 1}
+    code = tuple(
+        compile_native(
+            function, types.void(*[I64] * count), source_cache(f"pool{function.__name__}", function)
+        )
+        for function, count in functions.items()
+    )
+    keep_forever(code)
+    return code
+
+
+def _locked() -> int:
+    """A lock that is taken."""
+    api = ctypes.pythonapi
+    api.PyThread_allocate_lock.restype = ctypes.c_void_p
+    api.PyThread_acquire_lock.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    lock = api.PyThread_allocate_lock()
+    if not lock:
+        raise MemoryError
+    api.PyThread_acquire_lock(lock, 1)
+    return int(lock)
+
+
+def _new_table(count: int) -> int:
+    """The address of a table for so many threads beside the owner, none of which runs yet."""
+    memory = np.zeros(ROWS + ROW * count + ALIGNMENT // 8, np.int64)
+    keep_forever(memory)
+    table = memory[-memory.ctypes.data % ALIGNMENT // 8 :]
+    address = table.ctypes.data
+    table[THREADS], table[WORKER], table[NEVER] = count, _code()[0].address, _locked()
+    for row in table[ROWS : ROWS + ROW * count].reshape(count, ROW):
+        row[LOCK], row[TABLE] = _locked(), address
+    return int(address)
+
+
+@functools.cache
+def pool() -> np.ndarray:
+    """Where the table is, and `_share`: what machine code that shares its work is given."""
+    _, share, stop = _code()
+    made = np.array([_new_table(threads.get_num_threads() - 1), share.address], np.int64)
+    keep_forever(made)
+    end = ctypes.CFUNCTYPE(None, ctypes.c_int64)(stop.address)
+
+    def renew(forked: bool = False) -> None:
+        old, made[0] = int(made[0]), _new_table(threads.get_num_threads() - 1)
+        if not forked:  # in a child process its parent's threads aren't there
+            end(old)
+
+    threads.when_set.append(renew)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=functools.partial(renew, forked=True))
+    return made
+
+
+@functools.cache
+def _without_gil() -> Callable[[int, int, int, int], None]:
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(int(pool()[1]))
+
+
+def share(run: int, count: int, at: int) -> None:
+    """Call the code ``run(begin, end, at)`` for all of ``range(count)``, without the GIL."""
+    _without_gil()(int(pool()[0]), run, count, at)
+
+
+@register_jitable
+def threads_of(pool: Any) -> Any:
+    """How many threads share work, the calling one among them."""
+    return load64(load64(pool) + 8 * THREADS) + 1
+
+
+@register_jitable
+def share_held(pool: Any, run: Any, count: Any, at: Any) -> None:
+    """The same in machine code, which has the address of `pool`, with the GIL or without."""
+    call(load64(pool + 8), (load64(pool), run, count, at))

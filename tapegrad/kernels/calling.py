@@ -76,7 +76,7 @@ NONE, WORK, FALLBACK, RUN, TOOLS, POOL, COUNT, OPERANDS = range(8)
 INT, REAL = 0, -1
 
 #: Threads share the work on more bytes: it takes longer than waking one up.
-SHARED_BYTES = 1 << 19
+SHARED_BYTES = 1 << 18
 
 
 def _call(self: int, args: int, count: int, names: int) -> int:

@@ -6,47 +6,16 @@ import functools
 from typing import Any
 
 import numpy as np
-from numba import carray, types
 
 from tapegrad import buffers
-from tapegrad.kernels.cache import source_cache
 from tapegrad.kernels.innerloop import inner_loop
-from tapegrad.kernels.native import (
-    call_ufunc_loop,
-    compile_native,
-    keep_forever,
-    pointer_to,
-    ufunc_loop,
-)
+from tapegrad.kernels.native import ufunc_loop
+from tapegrad.kernels.parts import LOOP, LOOP_DATA, LOOP_FIELDS, LOOP_STEPS, STARTS
 from tapegrad.kernels.pool import share
+from tapegrad.kernels.tools import LOOP_PARTS, tools
 from tapegrad.primitive import Primitive
 
 __all__ = ["large_forward"]
-
-# What a loop is told: its address and data, and for each of up to four operands where it begins and
-# the bytes from element to element.
-LOOP, LOOP_DATA, STARTS, STEPS, FIELDS = 0, 1, 2, 6, 10
-
-
-def _over_part(begin: int, end: int, at: int) -> None:
-    """Run a loop over some elements; it doesn't look at operands that it hasn't."""
-    given = carray(pointer_to(at, types.int64(1)), FIELDS)
-    starts, steps = given[STARTS:STEPS], given[STEPS:FIELDS]
-    call_ufunc_loop(
-        given[LOOP], given[LOOP_DATA], end - begin,
-        (starts[0] + begin * steps[0], starts[1] + begin * steps[1],
-         starts[2] + begin * steps[2], starts[3] + begin * steps[3]),
-        (steps[0], steps[1], steps[2], steps[3]),
-    )  # fmt: skip
-
-
-@functools.cache
-def _runner() -> int:
-    """The address of the compiled function."""
-    signature = types.void(*[types.int64] * 3)
-    compiled = compile_native(_over_part, signature, source_cache("large", _over_part))
-    keep_forever(compiled)
-    return int(compiled.address)
 
 
 @functools.cache
@@ -86,12 +55,12 @@ def large_forward(primitive: Primitive, arrays: tuple[np.ndarray, ...]) -> np.nd
     loop, data, result = found[:3]
     out = buffers.empty(shape, result)
     operands = (*arrays, out)
-    given = np.zeros(FIELDS, np.int64)
+    given = np.zeros(LOOP_FIELDS, np.int64)
     given[LOOP], given[LOOP_DATA] = loop, data
     for i, x in enumerate(operands):
         given[STARTS + i] = x.ctypes.data
-        given[STEPS + i] = x.itemsize if x.ndim else 0
-    share(_runner(), out.size, given.ctypes.data)
+        given[LOOP_STEPS + i] = x.itemsize if x.ndim else 0
+    share(int(tools()[LOOP_PARTS]), out.size, given.ctypes.data)
     return out
 
 

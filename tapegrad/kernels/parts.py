@@ -20,6 +20,7 @@ from tapegrad.kernels.fused import matrix_products
 from tapegrad.kernels.fused.matrix_products import tile_products
 from tapegrad.kernels.native import (
     call,
+    call_ufunc_loop,
     compile_native,
     keep_forever,
     load64,
@@ -28,10 +29,10 @@ from tapegrad.kernels.native import (
     vector,
 )
 from tapegrad.kernels.pool import share_held, threads_of
-from tapegrad.kernels.tools import ELEMENT_PARTS, POOL, PRODUCT_PARTS, PRODUCTS, tools
+from tapegrad.kernels.tools import ELEMENT_PARTS, LOOP_PARTS, POOL, PRODUCT_PARTS, PRODUCTS, tools
 
 __all__ = ["call_elementwise", "find_parts", "find_products", "product", "products"]
-__all__ += ["products_and", "tile"]
+__all__ += ["products_and", "sharing_loop", "tile"]
 
 #: So many products of elements are worth sharing: 20 microseconds or more of one thread's work.
 SHARED_PRODUCTS = 1_000_000
@@ -202,12 +203,63 @@ def _element_parts(begin: int, end: int, at: int) -> None:
     )  # fmt: skip
 
 
+# What parts of an inner loop are told: the loop and its data; for each of up to four operands where
+# it begins and the bytes from element to element.
+LOOP, LOOP_DATA, STARTS, LOOP_STEPS, LOOP_FIELDS = 0, 1, 2, 6, 10
+
+
+def _loop_parts(begin: int, end: int, at: int) -> None:
+    """Run a ufunc's inner loop over some elements; it doesn't look at operands that it hasn't."""
+    table = carray(pointer_to(at, types.int64(1)), LOOP_FIELDS)
+    starts, steps = table[STARTS:LOOP_STEPS], table[LOOP_STEPS:LOOP_FIELDS]
+    call_ufunc_loop(
+        table[LOOP], table[LOOP_DATA], end - begin,
+        (starts[0] + begin * steps[0], starts[1] + begin * steps[1],
+         starts[2] + begin * steps[2], starts[3] + begin * steps[3]),
+        (steps[0], steps[1], steps[2], steps[3]),
+    )  # fmt: skip
+
+
+def _sharing_loop(args: int, dimensions: int, steps: int, data: int) -> None:
+    """An inner loop that runs another one, in parts if there are many elements."""
+    n = load64(dimensions)
+    loop, loop_data = load64(data), load64(data + 8)
+    if n < SHARED_ELEMENTS:
+        call(loop, (args, dimensions, steps, loop_data))
+    else:
+        given = vector()
+        table = carray(pointer_to(given, types.int64(1)), LOOP_FIELDS)
+        table[LOOP], table[LOOP_DATA] = loop, loop_data
+        for i in range(4):
+            there = i < load64(data + 16)
+            table[STARTS + i] = load64(args + 8 * i) if there else 0
+            table[LOOP_STEPS + i] = load64(steps + 8 * i) if there else 0
+        tools = load64(data + 24)
+        share_held(load64(tools + 8 * POOL), load64(tools + 8 * LOOP_PARTS), n, given)
+
+
+@functools.cache
+def _sharing() -> int:
+    cache = source_cache("sharing-loop", _sharing_loop)
+    compiled = compile_native(_sharing_loop, types.void(*[types.int64] * 4), cache)
+    keep_forever(compiled)
+    return int(compiled.address)
+
+
+def sharing_loop(loop: int, data: int, operands: int) -> tuple[int, int]:
+    """An inner loop, and what it is given, that lets threads share what another one does."""
+    given = np.array([loop, data, operands, tools().ctypes.data], np.int64)
+    keep_forever(given)
+    return _sharing(), given.ctypes.data
+
+
 @functools.cache
 def find_parts() -> None:
     """Compile the code for parts, or take it from the kernel cache."""
     code: dict[int, Callable[..., None]] = {
         PRODUCT_PARTS: _product_parts,
         ELEMENT_PARTS: _element_parts,
+        LOOP_PARTS: _loop_parts,
     }
     for at, function in code.items():
         signature = types.void(*[types.int64] * 3)

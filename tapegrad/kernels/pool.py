@@ -7,8 +7,8 @@ taken. A thread that comes too late finds no ticket, and isn't waited for; nor i
 for the pool: one that finds it taken does its work alone. So this may be called with the GIL held,
 from the native loop, as well as without.
 
-After its last part a thread looks for more for a short while before it sleeps, since work comes in
-sequences, and to wake a thread takes as long as a small part.
+After its last part a thread looks for more for a while before it sleeps: work comes in sequences,
+and to wake a thread takes longer than a small product.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ __all__ = ["PARTS", "pool", "share", "share_held", "threads_of"]
 
 #: Parts of the work for each thread, so that none waits long for another.
 PARTS = 4
-#: How often a thread looks for work, or for the end of others' parts, before it sleeps: about 50
-#: microseconds. And how long it sleeps if it waits for others, in microseconds.
-SPINS, NAP = 4000, 50
+#: How often a thread looks for work, or for the end of others' parts, before it sleeps: some 300
+#: microseconds, since to wake one takes 30 to 150 (the more on a virtual machine). And how long it
+#: sleeps if it waits for others, in microseconds.
+SPINS, NAP = 10_000, 50
 
 # Fields of the table, of which others than the owner write those that have a line of the cache for
 # themselves: the work; the tickets, with a number in the upper half that no other work has; how

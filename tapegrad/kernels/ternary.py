@@ -84,9 +84,11 @@ __all__ = ["compile_ternary"]
     SAVES_FOR_Y,
     SAVES_FOR_Z,
     LOOP_32,  # address of the inner loop for float32
+    DATA_32,  # what that loop is given
     LOOP_64,
-) = range(10)
-OPERATOR_FIELDS = 10
+    DATA_64,
+) = range(12)
+OPERATOR_FIELDS = 12
 
 
 def _ternary(operator: int, self: int, args: int, count: int, names: int) -> int:
@@ -113,6 +115,7 @@ def _ternary(operator: int, self: int, args: int, count: int, names: int) -> int
         ready = load64(spec + shared[SHORT_SLOT]) == shared[TRUE]
         ready = ready and (descr == shared[DESCR_32] or descr == shared[DESCR_64])
     loop = op[LOOP_32] if itemsize == 4 else op[LOOP_64]
+    closure = op[DATA_32] if itemsize == 4 else op[DATA_64]
     ready = ready and loop != 0  # without a loop Python compiles it
     # Of each input its array (0: one is to be made), its place and its step.
     arrays, places, steps = vector(), vector(), vector()
@@ -192,7 +195,7 @@ def _ternary(operator: int, self: int, args: int, count: int, names: int) -> int
                 load64(tuple_get(kept, 2) + DATA), load64(array + DATA),
             )  # fmt: skip
             along = (load64(steps), load64(steps + 8), load64(steps + 16), itemsize)
-            call_ufunc_loop(loop, types.int64(0), n, data, along)
+            call_ufunc_loop(loop, closure, n, data, along)
             out = new_object(shared[TENSOR], 0)
     if mode != RECORDING:
         mask = types.int64(0)

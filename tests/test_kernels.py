@@ -478,7 +478,7 @@ STRUCTURAL = {
         lambda x: tapegrad.stack([x, x * x], 1)[:, 0] * tapegrad.stack([x, x * 2, x], -1)[..., 2],
         [(3, 4)],
     ),
-    "joining.flip_x": (lambda x: x.flip(1) * x.flip(0), [(3, 4, 2)]),
+    "flipping.flip_x": (lambda x: x.flip(1) * x.flip(0), [(3, 4, 2)]),
     "linalg.dot_x": (lambda x, y: x @ y, [(5,), (5,)]),
     "linalg.dot_y": (lambda x, y: tapegrad.dot(x, y), [(5,), (5,)]),
     "losses.mse_x": (lambda x, y: tapegrad.nn.functional.mse_loss(x, y), [(3, 4), (3, 4)]),

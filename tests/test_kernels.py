@@ -372,7 +372,7 @@ STRUCTURAL = {
     "reductions.sum_x": (lambda x: x.sum(1)[:, None] + x.sum(0, keepdim=True), [(3, 4, 2)]),
     "reductions.mean_x": (lambda x: x.mean(1)[:, None] + x.mean(-1, keepdim=True), [(3, 4, 4)]),
     "reductions.cumsum_x": (lambda x: x.cumsum(1) + x.cumsum(0), [(3, 4, 2)]),
-    "shape.transpose_x": (lambda x: x.T * 1, [(3, 4)]),
+    "permuting.transpose_x": (lambda x: x.T * 1, [(3, 4)]),
     "linalg.mm_y": (lambda x, y: x @ y, [(2, 3), (3, 4)]),
     "linalg.folded_x": (lambda x, y: x @ y.T, [(2, 3, 4), (5, 4)]),
     "linalg.folded_y": (lambda x, y: x @ y, [(2, 3, 4), (4, 5)]),

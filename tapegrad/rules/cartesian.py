@@ -11,9 +11,10 @@ import numpy as np
 
 from tapegrad.declaration import public
 from tapegrad.primitive import Primitive
+from tapegrad.rules.broadcasting import expand
 from tapegrad.rules.gathering import index_select_
 from tapegrad.rules.joining import stack, tensor_list
-from tapegrad.rules.shape import as_shape, expand
+from tapegrad.rules.shape import as_shape
 
 
 @public(method=False)

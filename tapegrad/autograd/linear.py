@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tapegrad import broadcast, inplace
 from tapegrad.rules import (
+    addmm,
     batches,
     contraction,
     conversion,
@@ -11,7 +12,8 @@ from tapegrad.rules import (
     flipping,
     gathering,
     indexing,
-    linalg,
+    linear,
+    matrix_products,
     pairs,
     permuting,
     reductions,
@@ -47,9 +49,9 @@ LINEAR = frozenset(
         indexing.accumulate_at_forward, indexing.cleared_forward, indexing.put_forward,
         gathering.add_forward, contraction.put_zeros_forward, inplace._replaced_forward,
         replacing.part_forward, replacing.diagonal_forward, replacing.strided_forward,
-        linalg.matmul_forward, linalg.dot_forward, linalg.vdot_forward, linalg.folded_forward,
-        linalg.addmm_forward, linalg.linear_forward, batches.product_forward,
-        batches.layers_forward,
+        matrix_products.matmul_forward, matrix_products.dot_forward, matrix_products.vdot_forward,
+        matrix_products.folded_forward, addmm.addmm_forward, linear.linear_forward,
+        batches.product_forward, batches.layers_forward,
         reductions.sum_forward, reductions.sum_all_forward, reductions.mean_forward,
         reductions.mean_all_forward, reductions.cumsum_forward, reductions.reversed_cumsum_forward,
         diagonals.diagonal_forward, diagonals.diagonal_copy_forward,

@@ -7,9 +7,7 @@ from typing import Any
 from tapegrad import assignment, broadcast, inplace
 from tapegrad.batching import indices, products, shapes
 from tapegrad.rules import (
-    batches as batches_,
-)
-from tapegrad.rules import (
+    addmm,
     comparison,
     contraction,
     conversion,
@@ -22,9 +20,10 @@ from tapegrad.rules import (
     gathering,
     indexing,
     joining,
-    linalg,
+    linear,
     lu,
     matrix_functions,
+    matrix_products,
     norms,
     pairs,
     permuting,
@@ -41,6 +40,9 @@ from tapegrad.rules import (
     splitting,
     statistics,
     triangular,
+)
+from tapegrad.rules import (
+    batches as batches_,
 )
 from tapegrad.rules.ondemand import (
     classification,
@@ -140,12 +142,12 @@ _FAMILIES: dict[Any, tuple[Any, ...]] = {
     indices.embedded: (embedding.embedding_forward,),
     indices.embedding_adjoint: (embedding.rows_forward,),
     products.matmul: (
-        linalg.matmul_forward, linalg.dot_forward, linalg.mm_forward, linalg.folded_forward,
-        batches_.product_forward,
+        matrix_products.matmul_forward, matrix_products.dot_forward, matrix_products.mm_forward,
+        matrix_products.folded_forward, batches_.product_forward,
     ),
-    products.vdot: (linalg.vdot_forward,),
-    products.linear: (linalg.linear_forward,),
-    products.added: (linalg.addmm_forward,),
+    products.vdot: (matrix_products.vdot_forward,),
+    products.linear: (linear.linear_forward,),
+    products.added: (addmm.addmm_forward,),
     products.einsum: (contraction.einsum_forward,),
     products.convolution: (
         convolution.conv_forward, convolution.biased_forward, convolution.transposed_forward,

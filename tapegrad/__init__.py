@@ -32,6 +32,7 @@ from tapegrad import (
     autograd,
     creation,
     cuda,
+    devices,
     dtypes,
     layouts,
     legacy,
@@ -46,17 +47,16 @@ from tapegrad import (
 )
 from tapegrad.autograd.anomaly_mode import is_anomaly_check_nan_enabled, is_anomaly_enabled
 from tapegrad.batched import rules as _rules
+from tapegrad.devices import device
 from tapegrad.dtypes import (
     can_cast,
-    device,
     dtype,
-    finfo,
     get_default_dtype,
-    iinfo,
     promote_types,
     set_default_dtype,
 )
 from tapegrad.layouts import layout, memory_format
+from tapegrad.limits import finfo, iinfo
 from tapegrad.loading import warmup
 from tapegrad.modes import (
     enable_grad,
@@ -127,12 +127,12 @@ def _described(value: _Any) -> _Any:
 
 def set_default_device(device: object) -> None:
     """Accepted for the CPU, where everything is made anyhow. Raises for another device."""
-    dtypes.check_device(device)
+    devices.check_device(device)
 
 
-def get_default_device() -> dtypes.device:
+def get_default_device() -> devices.device:
     """The CPU."""
-    return dtypes.cpu
+    return devices.cpu
 
 
 # -- names that are handed on ----------------------------------------------------------------------

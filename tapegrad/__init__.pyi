@@ -16,7 +16,7 @@ import numpy as np
 
 from tapegrad import autograd as autograd
 from tapegrad import cuda as cuda
-from tapegrad import dtypes, layouts
+from tapegrad import devices, dtypes, layouts
 from tapegrad import fft as fft
 from tapegrad import func as func
 from tapegrad import linalg as linalg
@@ -29,13 +29,13 @@ from tapegrad import sparse as sparse
 from tapegrad import special as special
 from tapegrad import testing as testing
 from tapegrad import utils as utils
-from tapegrad.dtypes import device as device
+from tapegrad.devices import device as device
 from tapegrad.dtypes import dtype as dtype
-from tapegrad.dtypes import finfo as finfo
-from tapegrad.dtypes import iinfo as iinfo
 from tapegrad.generator import Generator as Generator
 from tapegrad.layouts import layout as layout
 from tapegrad.layouts import memory_format as memory_format
+from tapegrad.limits import finfo as finfo
+from tapegrad.limits import iinfo as iinfo
 from tapegrad.modes import enable_grad as enable_grad
 from tapegrad.modes import inference_mode as inference_mode
 from tapegrad.modes import no_grad as no_grad
@@ -530,7 +530,7 @@ def gcd_(input: Any, other: Any) -> Any: ...
 def ge(input: _Operand, other: _Operand) -> Tensor: ...
 def geqrf(input: Any) -> Any: ...
 def ger(input: Any, vec2: Any) -> Any: ...
-def get_default_device() -> dtypes.device: ...
+def get_default_device() -> devices.device: ...
 def get_default_dtype() -> dtypes.dtype: ...
 def get_device(input: Tensor) -> _int: ...
 def get_float32_matmul_precision() -> _str: ...

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad import dtypes
+from tapegrad import devices, dtypes
 from tapegrad.batched import Batched
 from tapegrad.broadcast import cast
 from tapegrad.declaration import public
@@ -93,7 +93,7 @@ def to(
             dtype = first
         elif hasattr(first, "_spec"):
             other = first
-        elif first is None or isinstance(first, (str, int, dtypes.device)):
+        elif first is None or isinstance(first, (str, int, devices.device)):
             device = first
             if rest:
                 dtype, rest = rest[0], rest[1:]
@@ -103,7 +103,7 @@ def to(
             raise _wrong_arguments(args)
         copy = rest[1] if len(rest) > 1 else copy
     if device is not None:
-        dtypes.check_device(device, "to")
+        devices.check_device(device, "to")
     if other is not None:
         dtype = other.dtype
     wanted = input.dtype if dtype is None else dtypes.as_dtype(dtype, "to")
@@ -236,4 +236,4 @@ def cuda(
     input: Any, device: Any = None, non_blocking: bool = False, memory_format: Any = None
 ) -> Any:
     """Raises what torch raises without a GPU: AssertionError, or RuntimeError for a given index."""
-    return dtypes.check_device("cuda" if device is None else device, "cuda")
+    return devices.check_device("cuda" if device is None else device, "cuda")

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad import dtypes
+from tapegrad import devices, dtypes
 from tapegrad.factory import check_options, filled, leaf, made, numpy_dtype, shape_from
 from tapegrad.fromdata import array_of, check_array, number_of
 from tapegrad.random import names
@@ -97,7 +97,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     A Tensor of that dtype is returned itself, an array's memory is shared; else as `tensor`.
     A conversion of a Tensor is recorded.
     """
-    dtypes.check_device(device, "as_tensor")
+    devices.check_device(device, "as_tensor")
     if dtype is not None:
         dtype = dtypes.as_dtype(dtype, "as_tensor")
     if isinstance(data, Tensor):
@@ -120,7 +120,7 @@ def asarray(
     The object is a Tensor (whose ``requires_grad`` is kept if that is None; False detaches), an
     array, an object with a buffer, a number or nested lists.
     """
-    dtypes.check_device(device, "asarray")
+    devices.check_device(device, "asarray")
     if dtype is not None:
         dtype = dtypes.as_dtype(dtype, "asarray")
     if isinstance(obj, (bytes, bytearray, memoryview)):

@@ -1,4 +1,4 @@
-"""Dtypes, what becomes of them when they meet (torch's promotion), and the device.
+"""Dtypes, what becomes of them when they meet (torch's promotion).
 
     >>> from tapegrad import dtypes
     >>> dtypes.float32, dtypes.float32.numpy, dtypes.float32.itemsize
@@ -23,11 +23,12 @@ have a trailing underscore: ``bool_``, ``int_``, ``float_``.
 
 from __future__ import annotations
 
-import re
 from functools import reduce
-from typing import Any, Literal, NoReturn, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
+
+from tapegrad.readonly import ReadOnly, wrong_type
 
 __all__ = [
     "NAMES",
@@ -38,14 +39,10 @@ __all__ = [
     "can_cast",
     "cdouble",
     "cfloat",
-    "check_device",
     "complex64",
     "complex128",
-    "cpu",
-    "device",
     "double",
     "dtype",
-    "finfo",
     "float16",
     "float32",
     "float64",
@@ -54,7 +51,6 @@ __all__ = [
     "get_default_complex_dtype",
     "get_default_dtype",
     "half",
-    "iinfo",
     "int8",
     "int16",
     "int32",
@@ -71,26 +67,10 @@ __all__ = [
 ]
 
 
-class _ReadOnly:
-    """Attributes are set once, by `_fill`; later attempts raise, as for torch's classes in C."""
-
-    __slots__ = ()
-
-    def _fill(self, **values: object) -> None:
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        own = f"'tapegrad.{type(self).__name__}'"
-        if hasattr(self, name):
-            raise AttributeError(f"attribute {name!r} of {own} objects is not writable")
-        raise AttributeError(f"{own} object has no attribute {name!r}")
-
-
 # -- dtypes ----------------------------------------------------------------------------------------
 
 
-class dtype(_ReadOnly):
+class dtype(ReadOnly):
     """The type of a Tensor's elements. There is one object for each, so compare them with ``is``.
 
     ``name`` is such as ``"float32"``, ``numpy`` the same as a ``np.dtype``, ``itemsize`` in bytes;
@@ -171,7 +151,6 @@ _BY_PYTHON: dict[Any, dtype] = {bool: bool_, int: int64, float: float64, complex
 _REAL = {complex64: float32, complex128: float64}
 _COMPLEX = {float16: complex64, float32: complex64, float64: complex128}
 
-#: Every name of a dtype in `tapegrad`, also those that here have a trailing underscore.
 #: torch's names of dtypes in messages and in ``Tensor.type``, by NumPy's.
 TYPE_NAMES = {
     "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int",
@@ -179,6 +158,7 @@ TYPE_NAMES = {
     "complex64": "ComplexFloat", "complex128": "ComplexDouble",
 }  # fmt: skip
 
+#: Every name of a dtype in `tapegrad`, also those that here have a trailing underscore.
 NAMES: dict[str, dtype] = _BY_NAME | {
     **{"short": short, "int": int_, "long": long, "half": half, "float": float_},
     **{"double": double, "cfloat": cfloat, "cdouble": cdouble},
@@ -222,14 +202,7 @@ def as_dtype(value: Any, function: str = "") -> dtype:
         return value
     if isinstance(value, type) and value in _BY_PYTHON:
         return _BY_PYTHON[value]
-    raise TypeError(_wrong_type(function, "argument 'dtype'", "dtype", value))
-
-
-def _wrong_type(function: str, argument: str, wanted: str, value: object) -> str:
-    prefix = f"{function}(): " if function else ""
-    got = type(value)
-    name = got.__name__ if got.__module__ == "builtins" else f"{got.__module__}.{got.__name__}"
-    return f"{prefix}{argument} must be tapegrad.{wanted}, not {name}"
+    raise TypeError(wrong_type(function, "argument 'dtype'", "dtype", value))
 
 
 # -- defaults --------------------------------------------------------------------------------------
@@ -308,7 +281,7 @@ def _check_dtypes(function: str, **arguments: object) -> None:
     for position, (name, value) in enumerate(arguments.items(), start=1):
         if not isinstance(value, dtype):
             argument = f"argument '{name}' (position {position})"
-            raise TypeError(_wrong_type(function, argument, "dtype", value))
+            raise TypeError(wrong_type(function, argument, "dtype", value))
 
 
 def number_dtype(value: object) -> dtype:
@@ -356,231 +329,6 @@ def _combine(other: dtype, dominant: dtype) -> dtype:
     if _RANK[dominant] >= _RANK[other]:
         return dominant
     return dominant.to_complex() if dominant.is_floating_point else other
-
-
-# -- limits ----------------------------------------------------------------------------------------
-
-
-_Dtype: TypeAlias = dtype  # inside the next classes `dtype` is their attribute
-
-
-class _Limits(_ReadOnly):
-    """What `finfo` and `iinfo` share: comparison by the dtype that they describe."""
-
-    __slots__ = ("bits", "dtype")
-
-    bits: int
-    dtype: str
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Limits) and self.dtype == other.dtype
-
-    __hash__ = None  # type: ignore[assignment]  # as in torch
-
-
-class finfo(_Limits):
-    """Limits of a floating-point dtype (the default one, if none is given), as ``torch.finfo``.
-
-    A complex dtype has those of its parts.
-
-        >>> finfo(float16).max
-        65504.0
-    """
-
-    __slots__ = ("eps", "max", "min", "resolution", "smallest_normal", "tiny")
-
-    eps: float
-    max: float
-    min: float
-    resolution: float
-    smallest_normal: float
-    tiny: float
-
-    def __init__(self, type: _Dtype | None = None) -> None:
-        real = _described(self, type or _default).to_real()
-        if not real.is_floating_point:
-            raise TypeError(
-                "tapegrad.finfo() requires a floating point input type. Use tapegrad.iinfo to "
-                "handle 'tapegrad.finfo'"
-            )
-        info = np.finfo(real.numpy)
-        tiny = float(info.smallest_normal)
-        self._fill(bits=info.bits, dtype=real.name, eps=float(info.eps), tiny=tiny)
-        self._fill(max=float(info.max), min=float(info.min), smallest_normal=tiny)
-        # Not NumPy's number, which is rounded to the dtype: torch's is the double.
-        self._fill(resolution=10.0**-info.precision)
-
-    def __repr__(self) -> str:
-        names = ("resolution", "min", "max", "eps", "smallest_normal", "tiny")
-        values = ", ".join(f"{name}={getattr(self, name):g}" for name in names)
-        return f"finfo({values}, dtype={self.dtype})"
-
-
-class iinfo(_Limits):
-    """Limits of an integer dtype, as ``torch.iinfo``.
-
-    >>> iinfo(int8)
-    iinfo(min=-128, max=127, dtype=int8)
-    """
-
-    __slots__ = ("max", "min")
-
-    max: int
-    min: int
-
-    def __init__(self, type: _Dtype) -> None:
-        integer = _described(self, type)
-        if integer is bool_:
-            raise TypeError("tapegrad.bool is not supported by tapegrad.iinfo")
-        if _RANK[integer] > _RANK[int64]:
-            raise TypeError(
-                "tapegrad.iinfo() requires an integer input type. Use tapegrad.finfo to handle "
-                "'tapegrad.iinfo'"
-            )
-        info = np.iinfo(integer.numpy)
-        self._fill(bits=info.bits, dtype=integer.name, max=int(info.max), min=int(info.min))
-
-    def __repr__(self) -> str:
-        return f"iinfo(min={self.min:g}, max={self.max:g}, dtype={self.dtype})"
-
-
-def _described(limits: _Limits, value: object) -> dtype:
-    if isinstance(value, dtype):
-        return value
-    function = type(limits).__name__
-    raise TypeError(_wrong_type(function, "argument 'type' (position 1)", "dtype", value))
-
-
-# -- device ----------------------------------------------------------------------------------------
-
-_DEVICE_TYPES = (
-    *("cpu", "cuda", "ipu", "xpu", "mkldnn", "opengl", "opencl", "ideep", "hip", "ve", "fpga"),
-    *("maia", "xla", "lazy", "vulkan", "mps", "meta", "hpu", "mtia", "privateuseone"),
-)
-_DEVICE_STRING = re.compile(r"([A-Za-z_]+)(?::(0|[1-9][0-9]*))?")
-
-
-class device(_ReadOnly):
-    """A device's type and index, as ``torch.device``. See `check_device` for which are there.
-
-    >>> device("cuda:1")
-    device(type='cuda', index=1)
-    >>> str(device("cpu"))
-    'cpu'
-
-    As a context manager it checks that it is the CPU, where everything is made anyhow.
-    """
-
-    __slots__ = ("index", "type")
-
-    type: str
-    index: int | None
-
-    def __init__(self, type: str | device, index: int | None = None) -> None:
-        if isinstance(type, device) and index is None:
-            self._fill(type=type.type, index=type.index)
-        elif isinstance(type, str):
-            name, given = _parse_device(type)
-            if index is not None:
-                if not isinstance(index, int):
-                    raise TypeError(
-                        "device(): argument 'index' (position 2) must be int, not "
-                        f"{index.__class__.__name__}"
-                    )
-                if given is not None:
-                    raise RuntimeError(
-                        "type (string) must not include an index because index was passed "
-                        f"explicitly: {type}"
-                    )
-                _check_index(index)
-                given = index
-            self._fill(type=name, index=given)
-        elif isinstance(type, int) and not isinstance(type, bool) and index is None:
-            _check_index(type)
-            raise RuntimeError(
-                "Cannot access accelerator device when none is available. Use device='cpu'."
-            )
-        else:
-            given_types = (type,) if index is None else (type, index)
-            got = ", ".join(x.__class__.__name__ for x in given_types)
-            raise TypeError(
-                f"device() received an invalid combination of arguments - got ({got}), but "
-                "expected one of:\n * (tapegrad.device device)\n * (str type, int index = -1)\n"
-            )
-
-    def __repr__(self) -> str:
-        index = "" if self.index is None else f", index={self.index}"
-        return f"device(type={self.type!r}{index})"
-
-    def __str__(self) -> str:
-        return self.type if self.index is None else f"{self.type}:{self.index}"
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, device):
-            return NotImplemented
-        return self.type == other.type and self.index == other.index
-
-    def __hash__(self) -> int:
-        return hash((self.type, self.index))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return device, (self.type,) if self.index is None else (self.type, self.index)
-
-    def __enter__(self) -> device:
-        check_device(self)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        pass
-
-
-def _parse_device(text: str) -> tuple[str, int | None]:
-    if not text:
-        raise RuntimeError("Device string must not be empty")
-    match = _DEVICE_STRING.fullmatch(text)
-    if match is None:
-        raise RuntimeError(f"Invalid device string: '{text}'")
-    name, index = match.groups()
-    if name not in _DEVICE_TYPES:
-        raise RuntimeError(
-            f"Expected one of {', '.join(_DEVICE_TYPES)} device type at start of device string: "
-            f"{name}"
-        )
-    return name, None if index is None else int(index)
-
-
-def _check_index(index: int) -> None:
-    if index < 0:
-        raise RuntimeError("Device index must not be negative")
-
-
-#: The device of every Tensor.
-cpu = device("cpu")
-
-_ADVICE = "tapegrad computes on the CPU only: leave device out, or use device='cpu'."
-
-
-def check_device(value: Any = None, function: str = "") -> device:
-    """The device that an argument ``device=`` means: `cpu`, or what torch raises for one not there.
-
-    That is AssertionError for cuda, xpu and mtia, NotImplementedError for most others. ``function``
-    is the name of the function whose argument it is.
-    """
-    if value is None or value is cpu:
-        return cpu
-    if isinstance(value, (str, int)) and not isinstance(value, bool):
-        value = device(value)  # type: ignore[arg-type]  # an int raises there
-    if not isinstance(value, device):
-        raise TypeError(_wrong_type(function, "argument 'device'", "device", value))
-    match value.type:
-        case "cpu":
-            return cpu  # without an index, as a Tensor made for "cpu:1" has in torch
-        case "cuda" | "xpu" | "mtia" as name:
-            raise AssertionError(f"tapegrad not compiled with {name.upper()} enabled. {_ADVICE}")
-        case "hpu" | "privateuseone" as name:
-            raise ModuleNotFoundError(f"No module named 'tapegrad.{name}'. {_ADVICE}")
-        case name:
-            raise NotImplementedError(f"tapegrad has no '{name}' device. {_ADVICE}")
 
 
 def quiet(function: Any, *args: Any) -> Any:

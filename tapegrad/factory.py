@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad import dtypes
+from tapegrad import devices, dtypes
 from tapegrad.fromdata import cast_numbers, overflow_message
 from tapegrad.layouts import check_layout
 from tapegrad.modes import modes, switch
@@ -55,7 +55,7 @@ def check_options(
         raise NotImplementedError(
             f"{function}(out=...) is not supported: use what it returns, or out.copy_(...)"
         )
-    dtypes.check_device(device, function)
+    devices.check_device(device, function)
     check_layout(layout, function)
     if pin:
         raise RuntimeError(

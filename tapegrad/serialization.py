@@ -17,7 +17,7 @@ import pickle
 from contextlib import nullcontext
 from typing import Any
 
-from tapegrad import dtypes
+from tapegrad import devices
 
 __all__ = ["load", "save"]
 
@@ -32,7 +32,8 @@ ALLOWED = {
     "numpy": {"dtype", "ndarray"},
     "numpy._core.multiarray": {"_reconstruct", "scalar"},
     "numpy._core.numeric": {"_frombuffer"},
-    "tapegrad.dtypes": {"_named", "device"},
+    "tapegrad.devices": {"device"},
+    "tapegrad.dtypes": {"_named"},
     "tapegrad.nn.modules.state": {"State"},
     "tapegrad.nn.parameter": {"Buffer", "Parameter", "TransientBuffer"},
     "tapegrad.size": {"Size"},
@@ -87,7 +88,7 @@ def load(
         RuntimeError: it isn't one of tapegrad's.
     """
     if map_location is not None and not callable(map_location):
-        dtypes.check_device(map_location)
+        devices.check_device(map_location)
     with _opened(f, "rb") as file:
         start = file.read(len(MAGIC))
         if start != MAGIC:

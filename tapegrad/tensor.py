@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad import dtypes
+from tapegrad import devices, dtypes
 from tapegrad.layouts import layout, strided
 from tapegrad.modes import modes, set_modes, switch
 from tapegrad.primitive import Primitive
@@ -87,9 +87,9 @@ class Tensor:
         return self._spec.ndim
 
     @property
-    def device(self) -> dtypes.device:
+    def device(self) -> devices.device:
         """Always the CPU."""
-        return dtypes.device("cpu")
+        return devices.device("cpu")
 
     @property
     def itemsize(self) -> int:

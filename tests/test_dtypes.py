@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tapegrad import dtypes
-from tapegrad.dtypes import Category, device
+from tapegrad import devices, dtypes, limits
+from tapegrad.devices import device
+from tapegrad.dtypes import Category
 
 NAMES = (
     *("bool", "uint8", "int8", "int16", "int32", "int64"),
@@ -230,19 +231,19 @@ def test_promotion_of_what_is_no_dtype() -> None:
 
 
 def test_finfo() -> None:
-    info = dtypes.finfo(dtypes.float16)
+    info = limits.finfo(dtypes.float16)
     assert (info.bits, info.max, info.min, info.dtype) == (16, 65504.0, -65504.0, "float16")
     assert (info.eps, info.tiny, info.resolution) == (2.0**-10, 2.0**-14, 1e-3)
     assert repr(info) == (
         "finfo(resolution=0.001, min=-65504, max=65504, eps=0.000976562, "
         "smallest_normal=6.10352e-05, tiny=6.10352e-05, dtype=float16)"
     )
-    assert dtypes.finfo() == dtypes.finfo(dtypes.float32) == dtypes.finfo(dtypes.complex64)
-    assert dtypes.finfo() != info
+    assert limits.finfo() == limits.finfo(dtypes.float32) == limits.finfo(dtypes.complex64)
+    assert limits.finfo() != info
     with pytest.raises(TypeError, match=r"Use tapegrad\.iinfo to handle 'tapegrad\.finfo'"):
-        dtypes.finfo(dtypes.int8)
+        limits.finfo(dtypes.int8)
     with pytest.raises(TypeError, match=r"^finfo\(\): argument 'type' \(position 1\) must be"):
-        dtypes.finfo("float32")  # type: ignore[arg-type]
+        limits.finfo("float32")  # type: ignore[arg-type]
     with pytest.raises(AttributeError, match="not writable"):
         info.max = 1.0
     with pytest.raises(TypeError, match="unhashable"):
@@ -250,13 +251,13 @@ def test_finfo() -> None:
 
 
 def test_iinfo() -> None:
-    info = dtypes.iinfo(dtypes.int32)
+    info = limits.iinfo(dtypes.int32)
     assert (info.bits, info.min, info.max, info.dtype) == (32, -(2**31), 2**31 - 1, "int32")
     assert repr(info) == "iinfo(min=-2.14748e+09, max=2.14748e+09, dtype=int32)"
     with pytest.raises(TypeError, match=r"tapegrad\.bool is not supported by tapegrad\.iinfo"):
-        dtypes.iinfo(dtypes.bool_)
+        limits.iinfo(dtypes.bool_)
     with pytest.raises(TypeError, match=r"Use tapegrad\.finfo to handle 'tapegrad\.iinfo'"):
-        dtypes.iinfo(dtypes.float32)
+        limits.iinfo(dtypes.float32)
 
 
 # -- device ----------------------------------------------------------------------------------------
@@ -302,9 +303,9 @@ def test_devices_that_cannot_be_named(
 
 def test_check_device() -> None:
     for value in (None, "cpu", "cpu:3", device("cpu"), device("cpu", 0)):
-        assert dtypes.check_device(value) is dtypes.cpu
+        assert devices.check_device(value) is devices.cpu
     with device("cpu") as entered:
-        assert entered == dtypes.cpu
+        assert entered == devices.cpu
 
 
 @pytest.mark.parametrize(
@@ -321,7 +322,7 @@ def test_check_device() -> None:
 )
 def test_devices_that_are_not_there(value: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        dtypes.check_device(value, "ones")
+        devices.check_device(value, "ones")
 
 
 # -- against torch ---------------------------------------------------------------------------------
@@ -381,11 +382,11 @@ def test_limits_are_torchs(kind: dtypes.dtype, torch: Any) -> None:
         names += ["eps", "resolution", "smallest_normal", "tiny"]
     which = "finfo" if len(names) > 4 else "iinfo"
     if kind is dtypes.bool_:
-        for library, x in ((torch, torch.bool), (dtypes, kind)):
+        for library, x in ((torch, torch.bool), (limits, kind)):
             with pytest.raises(TypeError):
                 getattr(library, which)(x)
         return
-    ours, theirs = getattr(dtypes, which)(kind), getattr(torch, which)(like_torch(kind, torch))
+    ours, theirs = getattr(limits, which)(kind), getattr(torch, which)(like_torch(kind, torch))
     assert repr(ours) == repr(theirs)
     assert [getattr(ours, name) for name in names] == [getattr(theirs, name) for name in names]
 
@@ -419,5 +420,5 @@ def test_absent_devices_raise_as_in_torch(value: Any, torch: Any) -> None:
     with pytest.raises(Exception) as expected:  # noqa: PT011
         torch.zeros(1, device=value)
     with pytest.raises(Exception) as info:  # noqa: PT011
-        dtypes.check_device(value)
+        devices.check_device(value)
     assert info.type is expected.type

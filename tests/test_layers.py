@@ -10,6 +10,7 @@ import pytest
 # unless a longer one ("nn.functional") is listed too.
 LAYERS = (
     (
+        *("readonly", "limits", "devices"),
         *("axes", "dtypes", "size", "layouts", "modes", "storage", "random", "generator"),
         *("variates", "cuda", "fused", "threads", "buffers", "collector"),
     ),

@@ -43,7 +43,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tapegrad import dtypes, layouts
+from tapegrad import devices, dtypes, layouts
 from tapegrad.autograd.hooks import RemovableHandle
 from tapegrad.generator import Generator
 from tapegrad.primitive import Primitive
@@ -59,11 +59,11 @@ _Operand: TypeAlias = Tensor | np.ndarray | _Number
 KNOWN = {
     **{name: name for name in (
         "Any", "None", "Tensor", "View", "Size", "Spec", "Primitive", "Generator", "object", "dict",
-        "list", "tuple", "np.ndarray", "dtypes.dtype", "dtypes.device", "RemovableHandle",
+        "list", "tuple", "np.ndarray", "dtypes.dtype", "devices.device", "RemovableHandle",
         "Iterator", "Sequence", "Callable",
     )},
     **{name: f"_{name}" for name in ("bool", "int", "float", "complex", "str")},
-    "_Any": "Any", "dtype": "dtypes.dtype", "device": "dtypes.device", "layout": "layouts.layout",
+    "_Any": "Any", "dtype": "dtypes.dtype", "device": "devices.device", "layout": "layouts.layout",
 }  # fmt: skip
 #: The slots of `View` that aren't its constructor's arguments.
 VIEW = {

@@ -10,7 +10,7 @@ from tapegrad.primitive import Primitive
 from tapegrad.rules.arithmetic import add_
 from tapegrad.rules.batches import layers, product
 from tapegrad.rules.contraction import LETTERS
-from tapegrad.rules.linalg import folded_, matmul_, mm_, mv_
+from tapegrad.rules.matrix_products import folded_, matmul_, mm_, mv_
 from tapegrad.rules.ondemand.convolution import conv_, transposed_
 
 

@@ -11,8 +11,8 @@ from tapegrad.batching.apply import Values, align, filled
 from tapegrad.broadcast import expand, sum_to_shape
 from tapegrad.primitive import Primitive
 from tapegrad.rules.diagonals import diagonal_
-from tapegrad.rules.joining import repeat_
 from tapegrad.rules.reductions import mean_, sum_
+from tapegrad.rules.repeating import repeat_
 from tapegrad.rules.shape import reshape_
 
 ALL = slice(None)

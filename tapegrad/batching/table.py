@@ -7,9 +7,7 @@ from typing import Any
 from tapegrad import assignment, broadcast, inplace
 from tapegrad.batching import indices, products, shapes
 from tapegrad.rules import (
-    batches as batches_,
-)
-from tapegrad.rules import (
+    addmm,
     comparison,
     contraction,
     conversion,
@@ -18,16 +16,20 @@ from tapegrad.rules import (
     diagonals,
     extrema,
     factorizations,
+    flipping,
     gathering,
     indexing,
     joining,
-    linalg,
+    linear,
     lu,
     matrix_functions,
+    matrix_products,
     norms,
     pairs,
+    permuting,
     pseudoinverses,
     reductions,
+    repeating,
     replacing,
     selection,
     shape,
@@ -38,6 +40,9 @@ from tapegrad.rules import (
     splitting,
     statistics,
     triangular,
+)
+from tapegrad.rules import (
+    batches as batches_,
 )
 from tapegrad.rules.ondemand import (
     classification,
@@ -65,14 +70,14 @@ _FAMILIES: dict[Any, tuple[Any, ...]] = {
         cumulative.logcumsumexp_forward,
         statistics.var_forward, statistics.std_forward, statistics.var_mean_forward,
         statistics.std_mean_forward, statistics.logsumexp_forward, statistics.norm_forward,
-        joining.each_forward,
+        repeating.each_forward,
     ),
     shapes.argument: (extrema.argmax_forward, extrema.argmin_forward),
     shapes.by_params: (
         shape.reshape_forward, shape.copied_forward, shape.insert_forward,
         diagonals.diagonal_forward, diagonals.diagonal_copy_forward,
         diagonals.diagonal_embed_forward, diagonals.unfold_forward, diagonals.folded_forward,
-        joining.flip_forward, joining.rot90_forward, fourier.fft_forward, fourier.rfft_forward,
+        flipping.flip_forward, flipping.rot90_forward, fourier.fft_forward, fourier.rfft_forward,
         fourier.irfft_forward, fourier.weighted_forward, fourier.resized_forward,
         resampling.resample_forward, resampling.transposed_resample_forward,
         indexing.basic_forward, indexing.embed_forward, splitting.part_forward,
@@ -101,12 +106,12 @@ _FAMILIES: dict[Any, tuple[Any, ...]] = {
     ),
     shapes.whole_sum: (reductions.sum_all_forward,),
     shapes.whole_mean: (reductions.mean_all_forward,),
-    shapes.permuted: (shape.transpose_forward,),
+    shapes.permuted: (permuting.transpose_forward,),
     shapes.expanded: (broadcast._expand,),
     shapes.summed: (broadcast._sum_to_shape,),
-    shapes.repeated: (joining.repeat_forward,),
+    shapes.repeated: (repeating.repeat_forward,),
     shapes.traced: (diagonals.trace_forward,),
-    shapes.rolled: (joining.roll_forward,),
+    shapes.rolled: (flipping.roll_forward,),
     shapes.strided: (replacing.strided_forward,),
     shapes.joined: (joining.cat_forward, joining.stack_forward),
     shapes.losses: (
@@ -137,12 +142,12 @@ _FAMILIES: dict[Any, tuple[Any, ...]] = {
     indices.embedded: (embedding.embedding_forward,),
     indices.embedding_adjoint: (embedding.rows_forward,),
     products.matmul: (
-        linalg.matmul_forward, linalg.dot_forward, linalg.mm_forward, linalg.folded_forward,
-        batches_.product_forward,
+        matrix_products.matmul_forward, matrix_products.dot_forward, matrix_products.mm_forward,
+        matrix_products.folded_forward, batches_.product_forward,
     ),
-    products.vdot: (linalg.vdot_forward,),
-    products.linear: (linalg.linear_forward,),
-    products.added: (linalg.addmm_forward,),
+    products.vdot: (matrix_products.vdot_forward,),
+    products.linear: (linear.linear_forward,),
+    products.added: (addmm.addmm_forward,),
     products.einsum: (contraction.einsum_forward,),
     products.convolution: (
         convolution.conv_forward, convolution.biased_forward, convolution.transposed_forward,

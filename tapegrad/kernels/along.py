@@ -219,7 +219,7 @@ def flip_x(
 KERNELS: dict[str, Callable[..., Any]] = {
     "extrema.chosen_x": chosen_x,
     "extrema.shared_x": shared_x,
-    "joining.flip_x": flip_x,
+    "flipping.flip_x": flip_x,
     "reductions.prod_x": times_factor("prod_x", product_of_others, has_no_zero),
     "statistics.logsumexp_x": times_factor("logsumexp_x", weight, always),
     "statistics.norm_x": times_factor("norm_x", direction, is_euclidean),

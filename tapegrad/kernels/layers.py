@@ -350,7 +350,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "layer_norms.layer_z": layer_z,
     "layer_norms.rms_x": adjoint_of_layer("rms_x", 2, False),
     "layer_norms.rms_y": adjoint_of_weight("rms_y", 2, False),
-    "linalg.linear_z": linear_z,
+    "linear.linear_z": linear_z,
     "normalization.group_x": group_x,
     "normalization.group_y": adjoint_of_channels("group_y", True),
     "normalization.group_z": adjoint_of_channels("group_z", False),

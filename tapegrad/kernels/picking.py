@@ -327,8 +327,8 @@ KERNELS: dict[str, Any] = {
     "indexing.put_y": put_y,
     "joining.cat_x": tuple(part_of(i, False) for i in range(3)),
     "joining.stack_x": tuple(part_of(i, True) for i in range(3)),
-    "linalg.dot_x": dot_x,
-    "linalg.dot_y": dot_y,
+    "matrix_products.dot_x": dot_x,
+    "matrix_products.dot_y": dot_y,
     "losses.mse_x": mse_x,
     "losses.mse_y": mse_y,
     "sorting.sorted_x": advanced_x,  # of positions that don't repeat

@@ -235,16 +235,16 @@ def mv_y(
 
 #: By the rules' modules and names.
 KERNELS: dict[str, Callable[..., Any]] = {
-    "linalg.folded_x": times_transposed,
-    "linalg.folded_y": transposed_times,
-    "linalg.linear_x": linear_x,
-    "linalg.linear_y": linear_y,
-    "linalg.matmul_x": matmul_x,
-    "linalg.matmul_y": matmul_y,
-    "linalg.mm_x": times_transposed,
-    "linalg.mm_y": transposed_times,
-    "linalg.mv_x": mv_x,
-    "linalg.mv_y": mv_y,
-    "linalg.vector_matrix_x": vector_matrix_x,
-    "linalg.vector_matrix_y": vector_matrix_y,
+    "matrix_products.folded_x": times_transposed,
+    "matrix_products.folded_y": transposed_times,
+    "linear.linear_x": linear_x,
+    "linear.linear_y": linear_y,
+    "matrix_products.matmul_x": matmul_x,
+    "matrix_products.matmul_y": matmul_y,
+    "matrix_products.mm_x": times_transposed,
+    "matrix_products.mm_y": transposed_times,
+    "matrix_products.mv_x": mv_x,
+    "matrix_products.mv_y": mv_y,
+    "matrix_products.vector_matrix_x": vector_matrix_x,
+    "matrix_products.vector_matrix_y": vector_matrix_y,
 }

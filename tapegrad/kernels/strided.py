@@ -145,5 +145,5 @@ def transpose_x(
 #: By the rules' modules and names.
 KERNELS: dict[str, Callable[..., Any]] = {
     "indexing.basic_x": basic_x,
-    "shape.transpose_x": transpose_x,
+    "permuting.transpose_x": transpose_x,
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad.primitive import structural
-from tapegrad.rules.linalg import conjugate, conjugate_transpose
+from tapegrad.rules.matrices import adjoint, conjugate
 
 
 def product_forward(x, y):
@@ -27,11 +27,11 @@ def product_forward(x, y):
 
 
 def product_x(out_bar, y):
-    return product(out_bar, conjugate_transpose(y))
+    return product(out_bar, adjoint(y))
 
 
 def product_y(out_bar, x):
-    return product(conjugate_transpose(x), out_bar)
+    return product(adjoint(x), out_bar)
 
 
 #: The products of two batches of as many matrices.

@@ -16,7 +16,7 @@ from tapegrad.declaration import public
 from tapegrad.primitive import structural
 from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.arithmetic import mul
-from tapegrad.rules.linalg import conjugate, fitted
+from tapegrad.rules.matrices import conjugate, fitted
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 

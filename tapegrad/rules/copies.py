@@ -12,20 +12,14 @@ from typing import Any
 import numpy as np
 
 from tapegrad.declaration import public
+from tapegrad.rules.broadcasting import expand
 from tapegrad.rules.diagonals import diagonal, unfold
 from tapegrad.rules.gathering import constant
 from tapegrad.rules.indexing import ALL
 from tapegrad.rules.pairs import view_as_complex, view_as_real
+from tapegrad.rules.permuting import permute, t, transpose
 from tapegrad.rules.replacing import as_strided
-from tapegrad.rules.shape import (
-    expand,
-    permute,
-    squeeze,
-    t,
-    transpose,
-    unsqueeze,
-    view,
-)
+from tapegrad.rules.shape import squeeze, unsqueeze, view
 from tapegrad.rules.splitting import chunk, narrow, select, split, split_with_sizes, unbind
 
 

@@ -15,12 +15,12 @@ import numpy as np
 from tapegrad.declaration import all_values, public
 from tapegrad.primitive import structural
 from tapegrad.rules.diagonals import diagonal_copy
-from tapegrad.rules.linalg import is_complex
 from tapegrad.rules.matrices import (
     adjoint,
     check_square,
     diagonal_matrix,
     dtype_of,
+    is_complex,
     lapack,
     off_diagonal,
 )

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.broadcast import sum_to_shape
 from tapegrad.declaration import all_values, public
 from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.diagonals import tril_, triu_
-from tapegrad.rules.linalg import conjugate_transpose, is_complex
 
 #: Generalized ufuncs: inv, solve, det, slogdet, cholesky_lo, eigh_lo, eig, svd_s, lstsq, ...
 lapack: Any = np.linalg._umath_linalg
@@ -31,7 +31,26 @@ class LinAlgError(RuntimeError):
 
 # -- on arrays and on Tensors ----------------------------------------------------------------------
 
-adjoint = conjugate_transpose
+
+def is_complex(x: Any) -> bool:
+    """Whether an array or a Tensor is complex."""
+    return bool((x if type(x) is np.ndarray else x._spec).dtype.kind == "c")
+
+
+def conjugate(x: Any) -> Any:
+    """The complex conjugate; of reals themselves."""
+    return np.conjugate(x) if is_complex(x) else x
+
+
+def adjoint(x: Any) -> Any:
+    """The conjugate transpose of matrices."""
+    turned = x.T if x.ndim == 2 else np.swapaxes(x, -1, -2)
+    return np.conjugate(turned) if is_complex(x) else turned
+
+
+def fitted(share: Any, shape: tuple[int, ...]) -> Any:
+    """Batch dimensions that were broadcast, summed."""
+    return share if tuple(share.shape) == shape else sum_to_shape(share, shape)
 
 
 def transposed(x: Any) -> Any:

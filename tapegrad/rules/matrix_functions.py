@@ -15,8 +15,6 @@ from tapegrad.declaration import public
 from tapegrad.primitive import structural
 from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.diagonals import diagonal
-from tapegrad.rules.linalg import conjugate, fitted
-from tapegrad.rules.linalg import matmul as times
 from tapegrad.rules.matrices import (
     adjoint,
     check_batches,
@@ -24,8 +22,11 @@ from tapegrad.rules.matrices import (
     check_matrix,
     check_same_dtype,
     check_square,
+    conjugate,
     eye_like,
+    fitted,
 )
+from tapegrad.rules.matrix_products import matmul as times
 from tapegrad.rules.solvers import inv
 
 # -- exponentials and powers -----------------------------------------------------------------------

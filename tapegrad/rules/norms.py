@@ -11,8 +11,7 @@ from tapegrad.axes import wrap_axis
 from tapegrad.declaration import all_values, public
 from tapegrad.primitive import select, structural
 from tapegrad.rules.arguments import dtype_name, refuse, with_numpy_names
-from tapegrad.rules.linalg import fitted
-from tapegrad.rules.matrices import check_floating, check_matrix, check_square, transposed
+from tapegrad.rules.matrices import check_floating, check_matrix, check_square, fitted, transposed
 from tapegrad.rules.solvers import inv_ex_
 from tapegrad.rules.spectral import svdvals
 from tapegrad.rules.statistics import vector_norm_of

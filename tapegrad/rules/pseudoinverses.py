@@ -13,7 +13,6 @@ import numpy as np
 from tapegrad.declaration import public
 from tapegrad.primitive import structural
 from tapegrad.rules.arguments import dtype_name
-from tapegrad.rules.linalg import fitted
 from tapegrad.rules.matrices import (
     adjoint,
     check_batches,
@@ -21,6 +20,7 @@ from tapegrad.rules.matrices import (
     check_matrix,
     check_same_dtype,
     check_square,
+    fitted,
     lapack,
 )
 from tapegrad.rules.results import named

@@ -15,7 +15,8 @@ from tapegrad.declaration import public
 from tapegrad.rules.arguments import dtype_name, with_numpy_names, with_out
 from tapegrad.rules.combinations import lerp
 from tapegrad.rules.gathering import constant
-from tapegrad.rules.shape import as_shape, movedim
+from tapegrad.rules.permuting import movedim
+from tapegrad.rules.shape import as_shape
 from tapegrad.rules.sorting import sort
 
 INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")

@@ -15,7 +15,6 @@ import numpy as np
 from tapegrad.axes import wrap_axis
 from tapegrad.declaration import public
 from tapegrad.primitive import structural
-from tapegrad.rules.linalg import fitted
 from tapegrad.rules.lu import lu_factor_forward
 from tapegrad.rules.matrices import (
     adjoint,
@@ -27,6 +26,7 @@ from tapegrad.rules.matrices import (
     check_matrix,
     check_same_dtype,
     check_square,
+    fitted,
     lapack,
 )
 from tapegrad.rules.results import named

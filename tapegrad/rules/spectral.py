@@ -20,7 +20,6 @@ from tapegrad.declaration import all_values, public
 from tapegrad.primitive import structural
 from tapegrad.rules.conversion import real_
 from tapegrad.rules.diagonals import diagonal_copy
-from tapegrad.rules.linalg import is_complex
 from tapegrad.rules.matrices import (
     LinAlgError,
     adjoint,
@@ -30,6 +29,7 @@ from tapegrad.rules.matrices import (
     check_square,
     diagonal_matrix,
     dtype_of,
+    is_complex,
     lapack,
     off_diagonal,
     real_of,

@@ -13,7 +13,6 @@ import numpy as np
 from tapegrad.declaration import public
 from tapegrad.primitive import structural
 from tapegrad.rules.diagonals import tril_, triu_
-from tapegrad.rules.linalg import fitted
 from tapegrad.rules.matrices import (
     adjoint,
     check_batches,
@@ -23,6 +22,7 @@ from tapegrad.rules.matrices import (
     check_square,
     each,
     eye_like,
+    fitted,
 )
 from tapegrad.rules.results import named
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad import dtypes
+from tapegrad import devices, dtypes
 from tapegrad.factory import integer, leaf
 from tapegrad.layouts import strided
 from tapegrad.tensor import Tensor
@@ -87,7 +87,7 @@ def _size(function: str, M: Any, dtype: Any, layout: Any, device: Any) -> int:
         raise ValueError(f"{function} is implemented for strided tensors only, got: {layout}")
     if dtype is not None and dtype not in (dtypes.float32, dtypes.float64):
         raise ValueError(f"{function} expects float32 or float64 dtypes, got: {dtype}")
-    dtypes.check_device(device, function)
+    devices.check_device(device, function)
     return size
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad import dtypes, random
+from tapegrad import devices, dtypes, limits, random
 from tapegrad.layouts import memory_format as MemoryFormat
 from tapegrad.tensor import Tensor, from_array
 
@@ -49,7 +49,7 @@ def make_tensor(
     >>> make_tensor(2, 3, dtype=tapegrad.float32).shape
     tapegrad.Size([2, 3])
     """
-    dtypes.check_device(device)
+    devices.check_device(device)
     kind = dtypes.as_dtype(dtype, "make_tensor")
     if len(shape) == 1 and isinstance(shape[0], Sequence):
         shape = tuple(shape[0])
@@ -79,7 +79,7 @@ def make_tensor(
         made = made.clone(memory_format=memory_format)
     if exclude_zero:
         array = made._array
-        array[array == 0] = dtypes.finfo(kind).tiny if floating else 1
+        array[array == 0] = limits.finfo(kind).tiny if floating else 1
     return made.requires_grad_(requires_grad) if floating else made
 
 
@@ -90,10 +90,10 @@ def _range(kind: dtypes.dtype, low: Any, high: Any) -> tuple[float, float]:
     if kind is dtypes.bool_:
         least, most = 0, 2
     elif kind.is_floating_point or kind.is_complex:
-        least, most = dtypes.finfo(kind).min, dtypes.finfo(kind).max
+        least, most = limits.finfo(kind).min, limits.finfo(kind).max
     else:
-        least = dtypes.iinfo(kind).min
-        most = dtypes.iinfo(kind).max + (kind is not dtypes.int64)  # its end must be an int64
+        least = limits.iinfo(kind).min
+        most = limits.iinfo(kind).max + (kind is not dtypes.int64)  # its end must be an int64
     floating = kind.is_floating_point or kind.is_complex
     defaults = (0, 2) if kind is dtypes.bool_ else (-9, 9 if floating else 10)
     low = defaults[0] if low is None else low
@@ -118,6 +118,6 @@ def _range(kind: dtypes.dtype, low: Any, high: Any) -> tuple[float, float]:
 
 
 def _uniform(shape: tuple[int, ...], kind: dtypes.dtype, low: float, high: float) -> np.ndarray:
-    if high - low >= dtypes.finfo(kind).max:  # the width itself must be finite
+    if high - low >= limits.finfo(kind).max:  # the width itself must be finite
         return random.uniform(shape, kind.numpy, None, low / 2, high / 2) * 2
     return random.uniform(shape, kind.numpy, None, low, high)

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
-from tapegrad import dtypes
+from tapegrad import devices, dtypes
 from tapegrad.autograd.hooks import Hooks, RemovableHandle
 from tapegrad.methods import typename
 from tapegrad.modes import no_grad
@@ -356,9 +356,9 @@ class Module(StateDict):
                 dtype = arg.dtype
             elif isinstance(arg, dtypes.dtype):
                 dtype = arg
-            elif isinstance(arg, (str, int, dtypes.device)) and not isinstance(arg, bool):
+            elif isinstance(arg, (str, int, devices.device)) and not isinstance(arg, bool):
                 device = arg
-        dtypes.check_device(device)
+        devices.check_device(device)
         if dtype is None:
             return self
         if dtype.numpy.kind not in "fc":

@@ -11,7 +11,8 @@ import numpy as np
 from tapegrad.declaration import public
 from tapegrad.fused import library
 from tapegrad.rules.joining import cat
-from tapegrad.rules.linalg import linear, matmul
+from tapegrad.rules.linear import linear
+from tapegrad.rules.matrix_products import matmul
 from tapegrad.rules.ondemand.dotproducts import attention_, future, masked_softmax
 from tapegrad.rules.ondemand.dropout import dropout
 from tapegrad.rules.ondemand.padding import pad

@@ -12,7 +12,7 @@ from tapegrad.declaration import public
 from tapegrad.fused import fused
 from tapegrad.primitive import Primitive, structural
 from tapegrad.rules.arguments import dtype_name
-from tapegrad.rules.linalg import linear
+from tapegrad.rules.linear import linear
 from tapegrad.rules.ondemand.losses import NN, reduction_of
 from tapegrad.rules.reductions import sum
 from tapegrad.rules.softmax import log_softmax

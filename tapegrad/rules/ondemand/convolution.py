@@ -17,7 +17,7 @@ import numpy as np
 from tapegrad.declaration import public
 from tapegrad.primitive import Primitive, structural
 from tapegrad.rules.arguments import dtype_name
-from tapegrad.rules.linalg import conjugate
+from tapegrad.rules.matrices import conjugate
 from tapegrad.rules.ondemand.planes import channel_sums, window_products, windowed
 from tapegrad.rules.ondemand.windows import (
     overlap_added,

@@ -23,7 +23,7 @@ from tapegrad.axes import wrap_axis
 from tapegrad.declaration import public
 from tapegrad.primitive import structural
 from tapegrad.rules.arguments import refuse, sizes_of, with_out
-from tapegrad.rules.joining import roll
+from tapegrad.rules.flipping import roll
 
 #: The norm of a transform's adjoint, which goes in the other direction.
 ADJOINT = {"backward": "forward", "ortho": "ortho", "forward": "backward"}

@@ -12,7 +12,6 @@ import numpy as np
 
 from tapegrad.declaration import public
 from tapegrad.primitive import structural
-from tapegrad.rules.linalg import fitted
 from tapegrad.rules.matrices import (
     check_batches,
     check_columns,
@@ -21,6 +20,7 @@ from tapegrad.rules.matrices import (
     check_same_dtype,
     check_square,
     each,
+    fitted,
 )
 from tapegrad.rules.results import named
 

@@ -23,7 +23,7 @@ from tapegrad.fused import BLOCK, fused
 from tapegrad.primitive import select, structural
 from tapegrad.products import matrix_product
 from tapegrad.rules.exponential import sigmoid
-from tapegrad.rules.linalg import linear
+from tapegrad.rules.linear import linear
 from tapegrad.rules.reductions import sum_
 from tapegrad.rules.trigonometric import tanh
 

@@ -1,4 +1,4 @@
-"""Products of matrices.
+"""Products of vectors, of matrices and of batches of them: matmul, mm, bmm, mv, dot, vdot, outer.
 
 Source: the adjoints of matrix products, as in Giles, *Collected matrix derivative results*, 2008.
 """
@@ -10,28 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.broadcast import sum_to_shape
 from tapegrad.declaration import public
 from tapegrad.dtypes import from_numpy
 from tapegrad.primitive import Primitive, structural
 from tapegrad.products import matrix_product
 from tapegrad.rules.arguments import dtype_name
-from tapegrad.rules.arithmetic import add_, mul
-
-
-def conjugate_transpose(x):
-    turned = x.T if x.ndim == 2 else np.swapaxes(x, -1, -2)
-    return np.conjugate(turned) if is_complex(x) else turned
-
-
-def is_complex(x: Any) -> bool:
-    """Whether an array or a Tensor is complex."""
-    return bool((x if type(x) is np.ndarray else x._spec).dtype.kind == "c")
-
-
-def fitted(share: Any, shape: tuple[int, ...]) -> Any:
-    """Batch dimensions that were broadcast, summed."""
-    return share if tuple(share.shape) == shape else sum_to_shape(share, shape)
+from tapegrad.rules.arithmetic import mul
+from tapegrad.rules.matrices import adjoint, conjugate, fitted
 
 
 def matmul_x(out_bar, y, x_shape):
@@ -42,7 +27,7 @@ def matmul_x(out_bar, y, x_shape):
     if len(x_shape) == 1:
         share = np.matmul(conjugate(y), np.expand_dims(out_bar, -1))
         return fitted(np.reshape(share, share.shape[:-1]), x_shape)
-    return fitted(np.matmul(out_bar, conjugate_transpose(y)), x_shape)
+    return fitted(np.matmul(out_bar, adjoint(y)), x_shape)
 
 
 def matmul_y(out_bar, x, y_shape):
@@ -51,13 +36,9 @@ def matmul_y(out_bar, x, y_shape):
     if x.ndim == 1:
         return fitted(np.reshape(conjugate(x), (-1, 1)) * np.expand_dims(out_bar, -2), y_shape)
     if len(y_shape) == 1:
-        share = np.matmul(conjugate_transpose(x), np.expand_dims(out_bar, -1))
+        share = np.matmul(adjoint(x), np.expand_dims(out_bar, -1))
         return fitted(np.reshape(share, share.shape[:-1]), y_shape)
-    return fitted(np.matmul(conjugate_transpose(x), out_bar), y_shape)
-
-
-def conjugate(x):
-    return np.conjugate(x) if is_complex(x) else x
+    return fitted(np.matmul(adjoint(x), out_bar), y_shape)
 
 
 def matmul_forward(x, y):
@@ -74,11 +55,11 @@ def mm_forward(x, y):
 
 
 def mm_x(out_bar, y):
-    return matrix_product(out_bar, conjugate_transpose(y))
+    return matrix_product(out_bar, adjoint(y))
 
 
 def mm_y(out_bar, x):
-    return matrix_product(conjugate_transpose(x), out_bar)
+    return matrix_product(adjoint(x), out_bar)
 
 
 def mv_x(out_bar, y):
@@ -86,7 +67,7 @@ def mv_x(out_bar, y):
 
 
 def mv_y(out_bar, x):
-    return np.matmul(conjugate_transpose(x), out_bar)
+    return np.matmul(adjoint(x), out_bar)
 
 
 def dot_x(out_bar, y):
@@ -127,7 +108,7 @@ def folded_forward(x, y):
 def folded_x(out_bar, y, x_shape):
     if y.ndim == 1:
         return np.expand_dims(out_bar, -1) * conjugate(y)
-    return rows_times(out_bar, conjugate_transpose(y))
+    return rows_times(out_bar, adjoint(y))
 
 
 def rows_times(x, y):
@@ -143,9 +124,9 @@ def rows_times(x, y):
 def folded_y(out_bar, x, y_shape):
     rows = np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
     if len(y_shape) == 1:
-        return np.matmul(conjugate_transpose(rows), np.reshape(out_bar, (rows.shape[0],)))
+        return np.matmul(adjoint(rows), np.reshape(out_bar, (rows.shape[0],)))
     bars = np.reshape(out_bar, (rows.shape[0], y_shape[1]))
-    return matrix_product(conjugate_transpose(rows), bars)
+    return matrix_product(adjoint(rows), bars)
 
 
 matmul_ = structural("matmul", matmul_forward, matmul_x, matmul_y, grad_name="UnsafeViewBackward0")
@@ -171,7 +152,8 @@ def _c_name(x: Any) -> str:
     return names.get(x._spec.dtype.name, x._spec.dtype.name)
 
 
-def _check_dtypes(x: Any, y: Any, names: str = "m1 and m2") -> None:
+def check_dtypes(x: Any, y: Any, names: str = "m1 and m2") -> None:
+    """Raise torch's RuntimeError for factors of two dtypes."""
     if x._spec.dtype is y._spec.dtype or x._spec.dtype == y._spec.dtype:
         return
     n, m = x.ndim, y.ndim
@@ -214,7 +196,7 @@ def matmul(input: Any, other: Any) -> Any:
     if a[-1] != b[-2 if m > 1 else 0]:
         raise size_error(a, b)
     if first.dtype is not second.dtype:
-        _check_dtypes(input, other)
+        check_dtypes(input, other)
     if n == 1 and m == 2 and first.dtype.kind != "c":
         return Primitive.apply(vector_matrix, (input, other), ())
     if n == 2 and m <= 2:
@@ -290,7 +272,7 @@ def bmm(input: Any, mat2: Any) -> Any:
             "Expected size for first two dimensions of batch2 tensor to be: "
             f"[{a[0]}, {a[2]}] but got: [{b[0]}, {b[1]}]."
         )
-    _check_dtypes(input, mat2)
+    check_dtypes(input, mat2)
     return bmm_(input, mat2)
 
 
@@ -307,7 +289,7 @@ def mv(input: Any, vec: Any) -> Any:
 def _check_vectors(input: Any, other: Any) -> None:
     if input.ndim != 1 or other.ndim != 1:
         raise RuntimeError(f"1D tensors expected, but got {input.ndim}D and {other.ndim}D tensors")
-    _check_dtypes(input, other)
+    check_dtypes(input, other)
     if input._spec.shape != other._spec.shape:
         raise size_error(input._spec.shape, other._spec.shape)
 
@@ -333,191 +315,3 @@ def outer(input: Any, vec2: Any) -> Any:
         if x.ndim != 1:
             raise RuntimeError(f"outer: Expected 1-D argument {position}, but got {x.ndim}-D")
     return mul(input.reshape(-1, 1), vec2)
-
-
-# -- products and sums -----------------------------------------------------------------------------
-
-
-def addmm_forward(x, y, z, beta, alpha):
-    product = np.matmul(y, z)
-    if alpha != 1:
-        product *= alpha
-    if beta == 0:
-        return product
-    product += x if beta == 1 else x * beta
-    return product
-
-
-def addmm_x(out_bar, x_shape, beta):
-    share = out_bar if beta == 1 else out_bar * beta.conjugate()
-    return fitted(share, x_shape)
-
-
-def addmm_y(out_bar, z, y_shape, alpha):
-    share = matmul_x(out_bar, z, y_shape)
-    return share if alpha == 1 else share * alpha.conjugate()
-
-
-def addmm_z(out_bar, y, z_shape, alpha):
-    share = matmul_y(out_bar, y, z_shape)
-    return share if alpha == 1 else share * alpha.conjugate()
-
-
-addmm_ = structural("addmm", addmm_forward, addmm_x, addmm_y, addmm_z)
-addmv_ = structural("addmv", addmm_forward, addmm_x, addmm_y, addmm_z)
-baddbmm_ = structural("baddbmm", addmm_forward, addmm_x, addmm_y, addmm_z)
-
-
-def _added(primitive: Any, input: Any, x: Any, y: Any, beta: Any, alpha: Any) -> Any:
-    """``beta * input + alpha * x @ y``, checked; the input broadcasts to the product's shape."""
-    a, b, sizes = x._spec.shape, y._spec.shape, input._spec.shape
-    if a[-1] != b[-2 if len(b) > 1 else 0]:
-        raise size_error(a, b)
-    _check_dtypes(x, y, "mat1 and mat2")
-    if input._spec.dtype != y._spec.dtype:
-        names = f"{dtype_name(input)} and {dtype_name(y)}"
-        raise RuntimeError(f"self and mat2 must have the same dtype, but got {names}")
-    shape = a[:-1] + b[len(a) - 1 :]
-    for k in range(1, len(sizes) + 1):
-        if k > len(shape):
-            raise RuntimeError(
-                f"The number of sizes provided ({len(shape)}) must be greater or equal to the "
-                f"number of dimensions in the tensor ({len(sizes)})"
-            )
-        if sizes[-k] not in (1, shape[-k]):
-            raise RuntimeError(
-                f"The expanded size of the tensor ({shape[-k]}) must match the existing size "
-                f"({sizes[-k]}) at non-singleton dimension {len(shape) - k}.  Target sizes: "
-                f"{list(shape)}.  Tensor sizes: {list(sizes)}"
-            )
-    return primitive(input, x, y, beta, alpha)
-
-
-@public(inplace=True)
-def addmm(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
-    """``beta * input + alpha * mat1 @ mat2``; a beta of 0 leaves the input out, nan and all."""
-    for position, x in (("mat1", mat1), ("mat2", mat2)):
-        if x.ndim != 2:
-            raise RuntimeError(f"{position} must be a matrix, got {x.ndim}-D tensor")
-    return _added(addmm_, input, mat1, mat2, beta, alpha)
-
-
-@public(inplace=True)
-def addmv(input: Any, mat: Any, vec: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
-    """``beta * input + alpha * mat @ vec``."""
-    if mat.ndim != 2 or vec.ndim != 1 or input.ndim > 1:
-        raise RuntimeError(
-            f"vector + matrix @ vector expected, got {input.ndim}, {mat.ndim}, {vec.ndim}"
-        )
-    (rows, columns), (n,) = mat._spec.shape, vec._spec.shape
-    size = input._spec.size if input.ndim else 1
-    if columns != n or size not in (1, rows):
-        size = rows if size == 1 else size
-        raise RuntimeError(f"size mismatch, got input ({size}), mat ({rows}x{columns}), vec ({n})")
-    return _added(addmv_, input, mat, vec, beta, alpha)
-
-
-@public(inplace=True)
-def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
-    """``beta * input + alpha * batch1 @ batch2``, for each matrix of two batches."""
-    for position, x in (("batch1", batch1), ("batch2", batch2)):
-        if x.ndim != 3:
-            raise RuntimeError(f"{position} must be a 3D tensor")
-    a, b = batch1._spec.shape, batch2._spec.shape
-    if a[0] != b[0]:
-        raise RuntimeError(
-            "Expected size for first two dimensions of batch2 tensor to be: "
-            f"[{a[0]}, {a[2]}] but got: [{b[0]}, {b[1]}]."
-        )
-    return _added(baddbmm_, input, batch1, batch2, beta, alpha)
-
-
-@public(inplace=True)
-def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
-    """``beta * input + alpha *`` the sum of the products of two batches of matrices."""
-    for position, x in (("batch1", batch1), ("batch2", batch2)):
-        if x.ndim != 3:
-            raise RuntimeError(f"{position} must be a 3D tensor")
-    rows = batch1.transpose(0, 1).reshape(batch1._spec.shape[1], -1)
-    return addmm(input, rows, batch2.reshape(-1, batch2._spec.shape[2]), beta=beta, alpha=alpha)
-
-
-@public(inplace=True)
-def addr(input: Any, vec1: Any, vec2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
-    """``beta * input + alpha * outer(vec1, vec2)``."""
-    return addmm(input, vec1.reshape(-1, 1), vec2.reshape(1, -1), beta=beta, alpha=alpha)
-
-
-# -- linear ----------------------------------------------------------------------------------------
-
-
-def linear_forward(x, y, z):
-    if x.ndim != 2:
-        rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-        return linear_forward(rows, y, z).reshape(*x.shape[:-1], len(y))
-    return matrix_product(x, y.T, z)
-
-
-def linear_x(out_bar, y):
-    return rows_times(out_bar, conjugate(y))
-
-
-def linear_y(out_bar, x, y_shape):
-    if x.ndim == 1:
-        return out_bar.reshape(-1, 1) * conjugate(x)
-    if x.ndim > 2:
-        rows = math.prod(x.shape[:-1])
-        out_bar, x = np.reshape(out_bar, (rows, y_shape[0])), np.reshape(x, (rows, y_shape[1]))
-    return matrix_product(out_bar.T, conjugate(x))
-
-
-def linear_z(out_bar, z_shape):
-    return fitted(out_bar, z_shape)
-
-
-linear_ = structural(
-    "linear", linear_forward, linear_x, linear_y, linear_z, grad_name="AddmmBackward0"
-)
-#: The same for batches, and for one example, under the name that torch gives it then.
-linear_view = structural(
-    "linear", linear_forward, linear_x, linear_y, linear_z, grad_name="ViewBackward0"
-)
-
-
-@public(module="nn.functional", method=False)
-def linear(input: Any, weight: Any, bias: Any = None) -> Any:
-    """``input @ weight.T + bias``: input (..., in), weight (out, in) or (in,), bias (out,)."""
-    a, b = input._spec.shape, weight._spec.shape
-    if len(b) == 1:
-        if bias is not None:
-            raise RuntimeError("mat2 must be a matrix, got 1-D tensor")
-        return matmul(input, weight)
-    if not a:
-        raise RuntimeError(
-            f"both arguments to linear need to be at least 1D, but they are 0D and {len(b)}D"
-        )
-    if a[-1] != b[-1]:
-        raise size_error(a, b[::-1])
-    if bias is None:
-        return matmul(input, weight.t())
-    _check_dtypes(input, weight, "m1 and m2" if len(a) == 1 else "mat1 and mat2")
-    sizes = bias._spec.shape
-    if sizes != b[:1] or bias._spec.dtype != weight._spec.dtype:
-        shape = (*a[:-1], b[0])
-        if bias._spec.dtype != weight._spec.dtype:
-            names = f"{dtype_name(bias)} and {dtype_name(weight)}"
-            raise RuntimeError(f"self and mat2 must have the same dtype, but got {names}")
-        return _bias_of_another_shape(input, weight, bias, shape)
-    return Primitive.apply(linear_ if len(a) == 2 else linear_view, (input, weight, bias))
-
-
-def _bias_of_another_shape(input: Any, weight: Any, bias: Any, shape: tuple[int, ...]) -> Any:
-    sizes = bias._spec.shape
-    for k in range(1, min(len(sizes), len(shape)) + 1):
-        if sizes[-k] not in (1, shape[-k]):
-            raise RuntimeError(
-                f"The expanded size of the tensor ({shape[-k]}) must match the existing size "
-                f"({sizes[-k]}) at non-singleton dimension {len(shape) - k}.  Target sizes: "
-                f"{list(shape)}.  Tensor sizes: {list(sizes)}"
-            )
-    return add_(matmul(input, weight.t()), bias)

@@ -80,13 +80,15 @@ def test_long_sums_of_singles_keep_their_digits():
     np.testing.assert_allclose(w.grad.numpy(), n * float(np.float32(0.1)) ** 2, rtol=1e-4)
 
 
-def strided(random, rows, columns, form, dtype):
-    """A matrix whose elements follow one another, or those of its transpose, or neither do."""
+def strided(random, *shape, form, dtype):
+    """Matrices whose elements follow one another, or those of its transpose, or neither do."""
+    *batch, rows, columns = shape
     if form == "turned":
-        return random.uniform(-1, 1, (columns, rows)).astype(dtype).T
+        return random.uniform(-1, 1, (*batch, columns, rows)).astype(dtype).swapaxes(-1, -2)
     if form == "apart":
-        return random.uniform(-1, 1, (2 * rows, 3 * columns)).astype(dtype)[::2, ::-3]
-    return random.uniform(-1, 1, (rows, columns)).astype(dtype)
+        whole = random.uniform(-1, 1, (*batch, 2 * rows, 3 * columns)).astype(dtype)
+        return whole[..., ::2, ::-3]
+    return random.uniform(-1, 1, shape).astype(dtype)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -101,8 +103,8 @@ def test_tiles(dtype, forms):
     random = np.random.default_rng(0)
     rows, inners, columns = (1, 2, 5, 16, 17, 23), (0, 1, 15, 33, 300), (1, 7, 16, 33, 64, 70, 130)
     for m, k, n in itertools.product(rows, inners, columns):
-        x = strided(random, m, k, forms[0], dtype)
-        y = strided(random, k, n, forms[1], dtype)
+        x = strided(random, m, k, form=forms[0], dtype=dtype)
+        y = strided(random, k, n, form=forms[1], dtype=dtype)
         row = random.uniform(-1, 1, n).astype(dtype)
         around = np.full((m + 1, n + 3), 7, dtype)
         out = around[:m, :n]
@@ -130,8 +132,8 @@ def test_products_that_threads_share(dtype, forms, sizes, monkeypatch):
         monkeypatch.setattr(products, name, 0)
     random = np.random.default_rng(0)
     m, k, n = sizes
-    x = strided(random, m, k, forms[0], dtype)
-    y = strided(random, k, n, forms[1], dtype)
+    x = strided(random, m, k, form=forms[0], dtype=dtype)
+    y = strided(random, k, n, form=forms[1], dtype=dtype)
     row = random.uniform(-1, 1, n).astype(dtype)
     expected = x.astype(float) @ y.astype(float)
     before = tg.get_num_threads()
@@ -142,5 +144,29 @@ def test_products_that_threads_share(dtype, forms, sizes, monkeypatch):
             shifted = expected if shift is None else expected + shift
             assert out.dtype == dtype
             np.testing.assert_allclose(out, shifted, rtol=0, atol=LIMITS[dtype])
+    finally:
+        tg.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("x_shape", "y_shape"),
+    [((3, 5, 60, 40), (3, 5, 40, 70)), ((5, 60, 64), (1, 64, 80)), ((4, 90, 70), (2, 1, 70, 90))],
+)
+@pytest.mark.parametrize("forms", FORMS, ids=str)
+def test_batches(x_shape, y_shape, forms, dtype):
+    """Beside NumPy's, in each order of memory, where threads share them."""
+    before = tg.get_num_threads()
+    tg.set_num_threads(2)
+    try:
+        random = np.random.default_rng(0)
+        x, y = (
+            strided(random, *shape, form=form, dtype=dtype)
+            for form, shape in zip(forms, (x_shape, y_shape), strict=True)
+        )
+        out = products.batch_products(x, y)
+        assert out.dtype == dtype
+        eps = np.finfo(dtype).eps
+        np.testing.assert_allclose(out, np.matmul(x, y), rtol=0, atol=100 * eps)
     finally:
         tg.set_num_threads(before)

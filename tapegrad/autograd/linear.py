@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tapegrad import broadcast, inplace
+from tapegrad.products import batch_products
 from tapegrad.rules import (
     addmm,
     batches,
@@ -49,7 +50,7 @@ LINEAR = frozenset(
         indexing.accumulate_at_forward, indexing.cleared_forward, indexing.put_forward,
         gathering.add_forward, contraction.put_zeros_forward, inplace._replaced_forward,
         replacing.part_forward, replacing.diagonal_forward, replacing.strided_forward,
-        matrix_products.matmul_forward, matrix_products.dot_forward, matrix_products.vdot_forward,
+        batch_products, matrix_products.dot_forward, matrix_products.vdot_forward,
         matrix_products.folded_forward, addmm.addmm_forward, linear.linear_forward,
         batches.product_forward, batches.layers_forward,
         reductions.sum_forward, reductions.sum_all_forward, reductions.mean_forward,

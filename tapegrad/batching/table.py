@@ -6,6 +6,7 @@ from typing import Any
 
 from tapegrad import assignment, broadcast, inplace
 from tapegrad.batching import indices, products, shapes
+from tapegrad.products import batch_products
 from tapegrad.rules import (
     addmm,
     comparison,
@@ -142,7 +143,7 @@ _FAMILIES: dict[Any, tuple[Any, ...]] = {
     indices.embedded: (embedding.embedding_forward,),
     indices.embedding_adjoint: (embedding.rows_forward,),
     products.matmul: (
-        matrix_products.matmul_forward, matrix_products.dot_forward, matrix_products.mm_forward,
+        batch_products, matrix_products.dot_forward, matrix_products.mm_forward,
         matrix_products.folded_forward, batches_.product_forward,
     ),
     products.vdot: (matrix_products.vdot_forward,),

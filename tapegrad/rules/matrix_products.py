@@ -13,7 +13,7 @@ import numpy as np
 from tapegrad.declaration import public
 from tapegrad.dtypes import from_numpy
 from tapegrad.primitive import Primitive, structural
-from tapegrad.products import matrix_product
+from tapegrad.products import batch_products, matrix_product
 from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.arithmetic import mul
 from tapegrad.rules.matrices import adjoint, conjugate, fitted
@@ -27,7 +27,7 @@ def matmul_x(out_bar, y, x_shape):
     if len(x_shape) == 1:
         share = np.matmul(conjugate(y), np.expand_dims(out_bar, -1))
         return fitted(np.reshape(share, share.shape[:-1]), x_shape)
-    return fitted(np.matmul(out_bar, adjoint(y)), x_shape)
+    return fitted(batch_products(out_bar, adjoint(y)), x_shape)
 
 
 def matmul_y(out_bar, x, y_shape):
@@ -38,11 +38,7 @@ def matmul_y(out_bar, x, y_shape):
     if len(y_shape) == 1:
         share = np.matmul(adjoint(x), np.expand_dims(out_bar, -1))
         return fitted(np.reshape(share, share.shape[:-1]), y_shape)
-    return fitted(np.matmul(adjoint(x), out_bar), y_shape)
-
-
-def matmul_forward(x, y):
-    return np.matmul(x, y)
+    return fitted(batch_products(adjoint(x), out_bar), y_shape)
 
 
 def dot_forward(x, y):
@@ -129,9 +125,9 @@ def folded_y(out_bar, x, y_shape):
     return matrix_product(adjoint(rows), bars)
 
 
-matmul_ = structural("matmul", matmul_forward, matmul_x, matmul_y, grad_name="UnsafeViewBackward0")
+matmul_ = structural("matmul", batch_products, matmul_x, matmul_y, grad_name="UnsafeViewBackward0")
 mm_ = structural("mm", mm_forward, mm_x, mm_y)
-bmm_ = structural("bmm", matmul_forward, matmul_x, matmul_y)
+bmm_ = structural("bmm", batch_products, matmul_x, matmul_y)
 mv_ = structural("mv", dot_forward, mv_x, mv_y)
 dot_ = structural("dot", dot_forward, dot_x, dot_y)
 vdot_ = structural("vdot", vdot_forward, vdot_x, vdot_y)

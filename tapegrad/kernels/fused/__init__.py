@@ -63,7 +63,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "standard", "standard_adjoint", "layer", "layer_adjoint", "columns", "columns_adjoint",
     ),
     "pooling": ("square_pool", "square_pool_x", "averages", "averages_x"),
-    "products": ("matrix_product",),
+    "products": ("batch_products", "matrix_product"),
     "recurrent": (
         "lstm", "lstm_adjoint", "lstm_cell", "lstm_output", "gru", "gru_adjoint", "gru_cell",
         "rnn", "rnn_adjoint",

@@ -11,7 +11,7 @@ import pytest
 LAYERS = (
     (
         *("axes", "dtypes", "size", "layouts", "modes", "storage", "random", "generator"),
-        *("variates", "cuda", "fused", "threads", "buffers", "collector"),
+        *("variates", "cuda", "fused", "sums", "threads", "buffers", "collector"),
     ),
     ("printing", "primitive", "declaration", "products", "spec"),
     ("broadcast", "tape", "stats", "wengert"),
@@ -50,6 +50,7 @@ RULES_IMPORT = (
         "tapegrad.random",
         "tapegrad.rules",
         "tapegrad.size",
+        "tapegrad.sums",
     ),
 )
 

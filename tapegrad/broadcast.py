@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.fused import fused, partial_sums
 from tapegrad.primitive import structural
 from tapegrad.spec import Spec
+from tapegrad.sums import total
 
 __all__ = ["cast", "expand", "fit", "in_dtype_of", "spread", "sum_to_shape"]
 
@@ -20,16 +20,14 @@ def _sum_to_shape(x: Any, shape: tuple[int, ...]) -> Any:
         lead + i for i, n in enumerate(shape) if n == 1 and x.shape[lead + i] != 1
     )
     if x.size > 4096 and axes == tuple(range(len(axes))):
-        kernel = fused("column_sums", x)
-        if kernel is not None:
-            parts = partial_sums(kernel, x.size // math.prod(shape), x)
-            total = np.add.reduce(parts, 0, np.float64) if len(parts) > 1 else parts
-            return total.astype(x.dtype, copy=False).reshape(shape)
+        summed = total(x, axes)
+        if summed is not None:
+            return summed.reshape(shape)
     # float32 sums over a leading axis would be naive ones: add.reduce is pairwise only along the
     # fast axis, so the accumulation is made in float64.
     wide = np.float64 if x.dtype == np.float32 and x.size > 4096 else None
-    total = np.add.reduce(x, axis=axes, dtype=wide)
-    return np.asarray(total, x.dtype).reshape(shape)
+    summed = np.add.reduce(x, axis=axes, dtype=wide)
+    return np.asarray(summed, x.dtype).reshape(shape)
 
 
 def _sum_to_shape_x(out_bar: Any, x_shape: tuple[int, ...]) -> Any:

@@ -12,7 +12,7 @@ LAYERS = (
     (
         *("readonly", "limits", "devices"),
         *("axes", "dtypes", "size", "layouts", "modes", "storage", "random", "generator"),
-        *("variates", "cuda", "fused", "threads", "buffers", "collector"),
+        *("variates", "cuda", "fused", "sums", "threads", "buffers", "collector"),
     ),
     ("printing", "primitive", "declaration", "products", "spec"),
     ("broadcast", "tape", "stats", "wengert"),
@@ -51,6 +51,7 @@ RULES_IMPORT = (
         "tapegrad.random",
         "tapegrad.rules",
         "tapegrad.size",
+        "tapegrad.sums",
     ),
 )
 

@@ -245,6 +245,36 @@ def test_long_sums_in_single_precision_are_exact():
     assert halves.mean(0).tolist() == [0.0999755859375] * 2
 
 
+@pytest.mark.parametrize("keepdim", [False, True])
+@pytest.mark.parametrize("axis", [None, 0, 1, 2, (0, 1), (1, 2), (0, 2), (0, 1, 2)])
+@pytest.mark.parametrize("shape", [(7, 50, 9), (2, 3, 20_000), (40_000, 1, 1), (1, 1, 40_000)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sums_of_large_arrays(dtype, shape, axis, keepdim):
+    tg.warmup()
+    array = np.random.default_rng(0).normal(3, 2, shape).astype(dtype)
+    x, wide = tg.from_numpy(array), array.astype(np.longdouble)
+    dims = {"axis": axis, "keepdims": keepdim}
+    limit = 8 * np.finfo(dtype).eps
+    for found, expected in (
+        (x.sum(axis, keepdim), wide.sum(**dims)),
+        (x.mean(axis, keepdim), wide.mean(**dims)),
+        (tg.var(x, axis, correction=0, keepdim=keepdim), wide.var(**dims)),
+        (tg.norm(x, 2, axis, keepdim), np.sqrt((wide * wide).sum(**dims))),
+    ):
+        np.testing.assert_allclose(found.numpy(), expected.astype(dtype), limit, limit, strict=True)
+
+
+def test_infinities_and_nans_in_large_sums():
+    tg.warmup()
+    x = tg.ones(3, 5000)
+    x[0, 7], x[1, 8], x[2, 9], x[2, 4900] = math.inf, math.nan, math.inf, -math.inf
+    assert x.sum(1)[0] == math.inf
+    assert x.sum(1).isnan().tolist() == [False, True, True]
+    assert x[0].norm() == math.inf
+    assert x.var(1).isnan().all()
+    assert x.sum().isnan()
+
+
 @pytest.mark.parametrize("function", [np.sum, np.mean, np.prod, np.max, np.min, np.std, np.var])
 @pytest.mark.parametrize("axis", [None, 1])
 def test_numpy_functions(function, axis):

@@ -17,7 +17,8 @@ from tapegrad.declaration import public
 from tapegrad.dtypes import TYPE_NAMES
 from tapegrad.primitive import Primitive, select, structural
 from tapegrad.rules.arguments import dtype_name, with_numpy_names
-from tapegrad.rules.reductions import count_of, kept, mean_, mean_forward, mean_x
+from tapegrad.rules.reductions import count_of, kept, mean_, mean_forward, mean_x, sum_forward
+from tapegrad.sums import FEW, squares, variance
 
 # -- variance --------------------------------------------------------------------------------------
 
@@ -27,10 +28,13 @@ def var_forward(x, axis, keepdims, correction):
     if x.dtype.char == "e":
         return var_forward(x.astype(np.float32), axis, keepdims, correction).astype(x.dtype)
     count = count_of(x.shape, axis)
-    centred = x - np.add.reduce(x, axis, None, None, True) / np.float32(count).astype(x.dtype)
-    squares = centred * centred if x.dtype.kind == "f" else centred.real**2 + centred.imag**2
-    divisor = squares.dtype.type(max(count - correction, 0))
-    return np.true_divide(np.add.reduce(squares, axis, None, None, keepdims), divisor)
+    free = max(count - correction, 0)
+    out = variance(x, axis, free) if free else None
+    if out is not None:
+        return out.reshape(kept(x.shape, axis)) if keepdims else out
+    centred = x - sum_forward(x, axis, True) / np.float32(count).astype(x.dtype)
+    squared = centred * centred if x.dtype.kind == "f" else centred.real**2 + centred.imag**2
+    return np.true_divide(sum_forward(squared, axis, keepdims), squared.dtype.type(free))
 
 
 def var_x(out_bar, x, axis, correction):
@@ -204,8 +208,11 @@ def norm_forward(x, axis, keepdims, p):
     if x.dtype.char == "e":
         return norm_forward(x.astype(np.float32), axis, keepdims, p).astype(x.dtype)
     if p == 2:
-        squares = x * x if x.dtype.kind == "f" else x.real**2 + x.imag**2
-        return np.sqrt(np.add.reduce(squares, axis, None, None, keepdims))
+        summed = squares(x, axis) if x.size >= FEW else None
+        if summed is not None:
+            return np.sqrt(summed.reshape(kept(x.shape, axis)) if keepdims else summed)
+        squared = x * x if x.dtype.kind == "f" else x.real**2 + x.imag**2
+        return np.sqrt(np.add.reduce(squared, axis, None, None, keepdims))
     size = np.abs(x)
     if p == 1:
         return np.add.reduce(size, axis, None, None, keepdims)

@@ -70,7 +70,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     ),
     "scattering": ("add_rows",),
     "softmax": ("softmax", "softmax_x", "log_softmax", "log_softmax_x", "known_classes", "nll"),
-    "sums": ("column_sums",),
+    "sums": ("column_sums", "row_sums", "row_squares", "variances"),
     "updates": ("sgd_update", "adam_update"),
 }  # fmt: skip
 FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}

@@ -1,8 +1,8 @@
-"""Sums over leading dimensions: see `broadcast`."""
+"""Sums over leading dimensions, and over the last ones: see `tapegrad.sums`."""
 
 from __future__ import annotations
 
-from tapegrad.kernels.fused.lanes import Array, Int
+from tapegrad.kernels.fused.lanes import Array, Int, Real, part, part_at, squares_of, total_of
 from tapegrad.kernels.native import like
 
 
@@ -23,3 +23,30 @@ def column_sums(begin: Int, end: Int, x: Array, parts: Array, rows: Int, n: Int,
             for k in range(n):
                 to[k] += one[k]
             r += 1
+
+
+def row_sums(begin: Int, end: Int, x: Array, parts: Array, n: Int, pieces: Int, per: Int) -> None:
+    """``parts[i, j]``: the sum of the j-th ``per`` elements of the i-th row of n."""
+    for k in range(begin, end):
+        row, first = k // pieces, k % pieces * per
+        piece = part_at(x, row * n + first, min(per, n - first))
+        parts[k] = like(x[0], total_of(piece))
+
+
+def row_squares(
+    begin: Int, end: Int, x: Array, parts: Array, n: Int, pieces: Int, per: Int
+) -> None:
+    """The same of the squares."""
+    zero = like(x[0], 0)
+    for k in range(begin, end):
+        row, first = k // pieces, k % pieces * per
+        piece = part_at(x, row * n + first, min(per, n - first))
+        parts[k] = like(zero, squares_of(piece, zero))
+
+
+def variances(begin: Int, end: Int, x: Array, out: Array, n: Int, divisor: Real) -> None:
+    """``out[i]``: the squared distances from the mean in the i-th row of n, added and divided."""
+    for i in range(begin, end):
+        row = part(x, i, n)
+        mean = like(x[0], total_of(row) / n)
+        out[i] = like(mean, squares_of(row, mean) / divisor)

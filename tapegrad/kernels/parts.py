@@ -79,9 +79,10 @@ def product(
     y_strides: Any,
 ) -> None:  # fmt: skip
     """The product of x (rows, inner) and y (inner, columns), stored or added."""
+    one, none = types.int64(1), types.int64(0)
     products(
-        zero, tools, to, add, (types.int64(1), *sizes), x, (types.int64(0), *x_strides), y,
-        (types.int64(0), *y_strides),
+        zero, tools, to, add, (one, one, *sizes), x, (none, none, *x_strides), y,
+        (none, none, *y_strides),
     )  # fmt: skip
 
 
@@ -90,9 +91,9 @@ def products(
     zero: Any, tools: Any, to: Any, add: Any, sizes: Any, x: Any, x_strides: Any, y: Any,
     y_strides: Any,
 ) -> None:  # fmt: skip
-    """Those of ``sizes[0]`` pairs; the first strides are from pair to pair."""
+    """Those of pairs in two dimensions, which the first two sizes and strides are of."""
     there = to if add else types.int64(0)
-    row = sizes[3] * types.int64(size_of(zero))
+    row = sizes[4] * types.int64(size_of(zero))
     products_and(zero, tools, to, there, row, sizes, x, x_strides, y, y_strides)
 
 
@@ -109,10 +110,11 @@ def tile(
 
 
 # What parts of products are told: the code for a tile and the size of an element; a product's parts
-# across and down, and the rows and columns of each; the sizes of a product; x and its strides, y
-# and its; what is there, from row to row, and where the result goes.
-CODE, ITEMSIZE, ACROSS, DOWN, HEIGHT, WIDTH, ROWS, INNER, COLUMNS, X, Y = *range(10), 13
-THERE, THERE_ROW, OUT, PRODUCT_FIELDS = 17, 18, 19, 20
+# across and down, and the rows and columns of each; how many products follow one another in the
+# second dimension, and their sizes; x and its strides, y and its; what is there, from row to row,
+# and where the result goes.
+CODE, ITEMSIZE, ACROSS, DOWN, HEIGHT, WIDTH, COUNT, ROWS, INNER, COLUMNS = range(10)
+X, Y, THERE, THERE_ROW, OUT, PRODUCT_FIELDS = 10, 15, 20, 21, 22, 23
 
 
 @register_jitable
@@ -121,13 +123,13 @@ def products_and(
     y: Any, y_strides: Any,
 ) -> None:  # fmt: skip
     """The products plus what is ``there``, unless that is 0."""
-    count, rows, inner, columns = sizes
+    outer, count, rows, inner, columns = sizes
     size = types.int64(size_of(zero))
     high, wide = rows, columns
     pool = load64(tools + 8 * POOL)
     wanted = PARTS * threads_of(pool)
-    shares = wanted > PARTS and count * rows * inner * columns >= SHARED_PRODUCTS
-    if shares and count < wanted:
+    shares = wanted > PARTS and outer * count * rows * inner * columns >= SHARED_PRODUCTS
+    if shares and outer * count < wanted:
         wide = types.int64(WIDE) // size
         across = (columns + wide - 1) // wide
         high = max(types.int64(HIGH), (rows * across + wanted * TILE - 1) // (wanted * TILE) * TILE)
@@ -135,13 +137,13 @@ def products_and(
     code = load64(tools + 8 * (PRODUCTS + size // 8))
     given = vector()
     values = (
-        code, size, across, down, high, wide, rows, inner, columns, x, *x_strides, y, *y_strides,
-        there, there_row, to,
+        code, size, across, down, high, wide, count, rows, inner, columns, x, *x_strides,
+        y, *y_strides, there, there_row, to,
     )  # fmt: skip
     table = carray(pointer_to(given, types.int64(1)), PRODUCT_FIELDS)
     for i in range(PRODUCT_FIELDS):
         table[i] = values[i]
-    run, parts = load64(tools + 8 * PRODUCT_PARTS), count * across * down
+    run, parts = load64(tools + 8 * PRODUCT_PARTS), outer * count * across * down
     if shares:
         share_held(pool, run, parts, given)
     else:
@@ -153,10 +155,23 @@ def _product_parts(begin: int, end: int, at: int) -> None:
     table = carray(pointer_to(at, types.int64(1)), PRODUCT_FIELDS)
     size, across, down = table[ITEMSIZE], table[ACROSS], table[DOWN]
     rows, columns = table[ROWS], table[COLUMNS]
-    x_pair, x_row, x_step = table[X + 1], table[X + 2], table[X + 3]
-    y_pair, y_row, y_step = table[Y + 1], table[Y + 2], table[Y + 3]
+    x, x_outer, x_pair, x_row, x_step = (
+        table[X],
+        table[X + 1],
+        table[X + 2],
+        table[X + 3],
+        table[X + 4],
+    )
+    y, y_outer, y_pair, y_row, y_step = (
+        table[Y],
+        table[Y + 1],
+        table[Y + 2],
+        table[Y + 3],
+        table[Y + 4],
+    )
     for i in range(begin, end):
         k, part = i // (across * down), i % (across * down)
+        far, near = k // table[COUNT], k % table[COUNT]
         r, c = part % down * table[HEIGHT], part // down * table[WIDTH]
         there, row = table[THERE], k * rows + r
         if there != 0:
@@ -164,8 +179,8 @@ def _product_parts(begin: int, end: int, at: int) -> None:
         call(
             table[CODE],
             (min(rows - r, table[HEIGHT]), table[INNER], min(columns - c, table[WIDTH]),
-             table[X] + k * x_pair + r * x_row, x_row, x_step,
-             table[Y] + k * y_pair + c * y_step, y_row, y_step,
+             x + far * x_outer + near * x_pair + r * x_row, x_row, x_step,
+             y + far * y_outer + near * y_pair + c * y_step, y_row, y_step,
              there, table[THERE_ROW], table[OUT] + (row * columns + c) * size, columns * size),
         )  # fmt: skip
 

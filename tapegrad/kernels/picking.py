@@ -12,6 +12,7 @@ from numba import carray, types
 from numba.extending import register_jitable
 
 from tapegrad.kernels.along import is_dense
+from tapegrad.kernels.fused.lanes import part
 from tapegrad.kernels.native import (
     DATA,
     DESCR,
@@ -30,7 +31,7 @@ from tapegrad.kernels.native import (
     tuple_size,
 )
 from tapegrad.kernels.spreading import has_shape
-from tapegrad.kernels.tools import ARRAY_KIND, BOOL, INT64, TOOL_FIELDS
+from tapegrad.kernels.tools import ARRAY_KIND, BOOL, INT64, KINDS, TOOL_FIELDS
 
 __all__ = ["KERNELS"]
 
@@ -208,11 +209,40 @@ def masked_fill_x(
         filled = carray(pointer_to(load64(mask + DATA), types.uint8(0)), period)
         bar = carray(pointer_to(out_bar, zero), m)
         to = carray(pointer_to(x_bar, zero), m)
-        for start in range(0, m, period):
-            for i in range(period):
-                share = zero if filled[i] != 0 else bar[start + i]
-                to[start + i] = to[start + i] + share if add else share
+        for i in range(m // period):
+            shares, sums = part(bar, i, period), part(to, i, period)
+            if add:
+                for k in range(period):
+                    sums[k] += zero if filled[k] != 0 else shares[k]
+            else:
+                for k in range(period):
+                    sums[k] = zero if filled[k] != 0 else shares[k]
     return 1 if period > 0 else 0
+
+
+def embedding_x(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
+    # x_bar (V, C) = the rows of out_bar (*, C), added up at the index; scales are Python's.
+    params = tuple_get(record, 3)
+    index = tuple_get(params, 0)
+    known = carray(pointer_to(tools, types.int64(1)), TOOL_FIELDS)
+    possible = tuple_get(params, 1) == known[KINDS + 2] and load64(index + DESCR) == known[INT64]
+    possible = possible and is_dense(index)
+    if possible and x_bar != 0:
+        to = carray(pointer_to(x_bar, zero), m)
+        if not add:
+            for k in range(m):
+                to[k] = zero
+        width = as_int(tuple_get(tuple_get(params, 2), 1))
+        count = n // width if width > 0 else types.int64(0)
+        positions = carray(pointer_to(load64(index + DATA), types.int64(1)), count)
+        bar = carray(pointer_to(out_bar, zero), n)
+        for i in range(count):
+            sums, shares = part(to, positions[i], width), part(bar, i, width)
+            for k in range(width):
+                sums[k] += shares[k]
+    return 1 if possible else 0
 
 
 @register_jitable
@@ -321,6 +351,7 @@ def mse_y(
 
 #: By the rules' modules and names; of a variadic primitive one for each of the first inputs.
 KERNELS: dict[str, Any] = {
+    "embedding.embedding_x": embedding_x,
     "gathering.add_x": add_x,
     "gathering.masked_fill_x": masked_fill_x,
     "indexing.advanced_x": advanced_x,

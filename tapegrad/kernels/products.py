@@ -64,29 +64,32 @@ def by_the_other(
     shape, strides = load64(array + DIMENSIONS), load64(array + STRIDES)
     rows, columns = load64(shape + 8 * (last - 1)), load64(shape + 8 * last)
     turned = (load64(strides + 8 * last), load64(strides + 8 * (last - 1)))
-    # One call for the batches of the last dimension of them, which are evenly spaced.
+    # One call for the batches of the last two dimensions of them, each of which is evenly spaced.
     count, step = load64(shape + 8 * (last - 2)), load64(strides + 8 * (last - 2))
+    outer, far = types.int64(1), types.int64(0)
+    if last > 2:
+        outer, far = load64(shape + 8 * (last - 3)), load64(strides + 8 * (last - 3))
     calls = types.int64(1)
-    for i in range(last - 2):
+    for i in range(last - 3):
         calls *= load64(shape + 8 * i)
-    size = n // (calls * count)  # of a matrix of out_bar
+    size = n // (calls * outer * count)  # of a matrix of out_bar
     width = size // rows if is_first else columns
-    bars = (size * itemsize, width * itemsize, itemsize)
+    bars = (count * size * itemsize, size * itemsize, width * itemsize, itemsize)
     for call in range(calls):
         at = load64(array + DATA)
         rest = call
-        for i in range(last - 3, -1, -1):
+        for i in range(last - 4, -1, -1):
             k = load64(shape + 8 * i)
             at += rest % k * load64(strides + 8 * i)
             rest //= k
-        bar = out_bar + call * count * size * itemsize
+        bar = out_bar + call * (n // calls) * itemsize
         to = x_bar + call * (m // calls) * itemsize
         if is_first:
-            sizes = (count, columns, rows, width)
-            products(zero, tools, to, add, sizes, at, (step, *turned), bar, bars)
+            sizes = (outer, count, columns, rows, width)
+            products(zero, tools, to, add, sizes, at, (far, step, *turned), bar, bars)
         else:
-            sizes = (count, size // columns, columns, rows)
-            products(zero, tools, to, add, sizes, bar, bars, at, (step, *turned))
+            sizes = (outer, count, size // columns, columns, rows)
+            products(zero, tools, to, add, sizes, bar, bars, at, (far, step, *turned))
 
 
 def matmul_x(

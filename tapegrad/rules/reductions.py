@@ -74,10 +74,6 @@ def sum_x(out_bar, x_shape, axis):
     return spread(np.reshape(out_bar, kept(x_shape, axis)), x_shape)
 
 
-def sum_all_forward(x):
-    return sum_forward(x, None, False)
-
-
 def sum_all_x(out_bar, x_shape):
     return spread(out_bar, x_shape)
 

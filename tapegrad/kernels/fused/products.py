@@ -17,8 +17,8 @@ def matrix_product(
     """out (rows, columns) = x @ y, plus the row z if it ``shifts``. Not in parts: it shares."""
     zero, none = like(out[0], 0), types.int64(0)
     products_and(
-        zero, tools, address_of(out, 0), z if shifts else none, none, (1, rows, inner, columns),
-        x, (none, x_row, x_step), y, (none, y_row, y_step),
+        zero, tools, address_of(out, 0), z if shifts else none, none, (1, 1, rows, inner, columns),
+        x, (none, none, x_row, x_step), y, (none, none, y_row, y_step),
     )  # fmt: skip
 
 

@@ -450,6 +450,13 @@ STRUCTURAL = {
     ),
     "extrema.chosen_x": (lambda x: x.max(1)[0].sum() + x.min(0, True)[0], [(3, 4, 2)]),
     "extrema.shared_x": (lambda x: x.round().amax(1).sum() + x.amin((0, 1)), [(3, 4, 2)]),
+    "embedding.embedding_x": (
+        lambda x: (
+            tapegrad.nn.functional.embedding(tapegrad.tensor([[2, 0], [2, 1]]), x)
+            * tapegrad.nn.functional.embedding(tapegrad.tensor([1, 1]), x)
+        ),
+        [(3, 2)],
+    ),
     "gathering.add_x": (
         lambda x, y: x.index_add(0, tapegrad.tensor([2, 0, 2]), y),
         [(4, 2), (3, 2)],

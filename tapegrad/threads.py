@@ -47,7 +47,6 @@ def set_num_threads(count: int) -> None:
         raise RuntimeError(f"set_num_threads expects an int, but got {type(count).__name__}")
     if count < 1:
         raise RuntimeError("set_num_threads expects a positive integer")
-    if count != _setting.count:
-        _setting.count = count
-        for function in when_set:
-            function()
+    _setting.count = count
+    for function in when_set:
+        function()

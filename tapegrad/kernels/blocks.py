@@ -33,7 +33,7 @@ from tapegrad.kernels.native import (
     pointer_to,
     release,
 )
-from tapegrad.kernels.pool import share
+from tapegrad.kernels.pool import run_without_gil
 from tapegrad.primitive import primitives
 from tapegrad.spec import specs
 from tapegrad.storage import clock
@@ -188,7 +188,7 @@ class Run:
         first = (program.ctypes.data, steps, self.size, self.block)
         for start in range(0, blocks, at_once):
             given = np.array([*first, start, self._slots, values, 0], np.int64)
-            share(block_runner(), min(at_once, blocks - start), given.ctypes.data)
+            run_without_gil(block_runner(), min(at_once, blocks - start), given.ctypes.data)
             if given[LACKING]:
                 raise MemoryError
 

@@ -41,7 +41,7 @@ from tapegrad.kernels.native import (
 from tapegrad.kernels.pool import pool, share_held
 from tapegrad.threads import LARGE_BYTES
 
-__all__ = ["FLAGS", "INT", "REAL", "Definition", "native_call", "new_function"]
+__all__ = ["FLAGS", "INT", "REAL", "SHARED_BYTES", "Definition", "native_call", "new_function"]
 
 #: METH_FASTCALL | METH_KEYWORDS: ``function(self, args, count, names)``.
 FLAGS = 0x80 | 0x02
@@ -102,13 +102,12 @@ def _call(self: int, args: int, count: int, names: int) -> int:
             largest = max(largest, nbytes)
         store64(values + 8 * i, value)
     store64(values + 8 * (count - 1), fields[TOOLS])
-    if named == 1:
-        largest = max(largest, as_int(load64(args + 8 * count)))
+    work = as_int(load64(args + 8 * count)) if named == 1 else largest
     if error_occurred() != 0:
         return 0
-    if largest > LARGE_BYTES:
+    if max(work, largest) > LARGE_BYTES:
         return call_object(fields[FALLBACK], args, count, names)
-    if largest > SHARED_BYTES:
+    if work > SHARED_BYTES:
         share_held(fields[POOL], fields[RUN], parts, values)
     else:
         call(fields[RUN], (types.int64(0), parts, values))

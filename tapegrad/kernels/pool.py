@@ -30,7 +30,7 @@ from tapegrad import threads
 from tapegrad.kernels.cache import source_cache
 from tapegrad.kernels.native import I64, call, compile_native, keep_forever, load64, pointer_to
 
-__all__ = ["PARTS", "pool", "share", "share_held", "threads_of"]
+__all__ = ["PARTS", "pool", "run_without_gil", "share_held", "threads_of"]
 
 #: Parts of the work for each thread, so that none waits long for another.
 PARTS = 4
@@ -39,16 +39,19 @@ PARTS = 4
 #: sleeps if it waits for others, in microseconds.
 SPINS, NAP = 10_000, 50
 
+#: So many threads there may be beside the calling one.
+MOST = 127
+
 # Fields of the table, of which others than the owner write those that have a line of the cache for
 # themselves: the work; the tickets, with a number in the upper half that no other work has; how
-# many parts are done; whether somebody has the pool; the threads, and how many of them run; what
-# they run; whether they are to end; a lock that is never free, to sleep at. A row for each thread
-# follows: whether it sleeps, at which lock, and the table.
+# many parts are done; whether somebody has the pool; how many threads may run, and how many do;
+# the code that they run, and that shares work; a lock that is never free, to sleep at. A row for
+# each thread follows: whether it sleeps, at which lock, its number, and the table.
 RUN, COUNT, GIVEN, AT = range(4)
-TICKETS, DONE, BUSY, THREADS, RUNNING, WORKER, STOP, NEVER = 8, 16, 24, 32, 33, 34, 35, 36
+TICKETS, DONE, BUSY, LIMIT, RUNNING, WORKER, SHARE, NEVER = 8, 16, 24, 32, 33, 34, 35, 36
 ROWS, ROW = 40, 8
-ALIGNMENT = 64
-ASLEEP, LOCK, TABLE = range(3)
+ASLEEP, LOCK, NUMBER, TABLE = range(4)
+FIELDS, ALIGNMENT = ROWS + ROW * MOST, 64
 
 lock_acquire = types.ExternalFunction("PyThread_acquire_lock", types.int32(I64, types.int32))
 lock_acquire_timed = types.ExternalFunction(
@@ -140,10 +143,12 @@ def take_parts(pool: Any) -> Any:
 
 def _work(own: int) -> None:
     """What a thread of the pool does; its row is at the address ``own``."""
-    pool, lock = load64(own + 8 * TABLE), load64(own + 8 * LOCK)
+    row = carray(pointer_to(own, types.int64(1)), ROW)
+    pool = row[TABLE]
     spins = 0
-    while seen(pool + 8 * STOP) == 0:
-        if take_parts(pool) > 0:
+    while True:
+        counts = seen(pool + 8 * LIMIT) > row[NUMBER]
+        if counts and take_parts(pool) > 0:
             spins = 0
         elif spins < SPINS:
             spins += 1
@@ -151,38 +156,35 @@ def _work(own: int) -> None:
         else:
             exchanged(own + 8 * ASLEEP, 1)
             # Work that has come before that was seen would find nobody to wake.
-            some = seen(pool + 8 * TICKETS) & 0xFFFFFFFF != 0 or seen(pool + 8 * STOP) != 0
+            some = counts and seen(pool + 8 * TICKETS) & 0xFFFFFFFF != 0
             if not some or exchanged(own + 8 * ASLEEP, 0) == 0:
-                lock_acquire(lock, types.int32(1))
+                lock_acquire(row[LOCK], types.int32(1))
             spins = 0
 
 
-@register_jitable
-def wake_all(pool: Any, running: Any) -> None:
-    for i in range(running):
-        row = pool + 8 * (ROWS + ROW * i)
-        if seen(row + 8 * ASLEEP) != 0 and exchanged(row + 8 * ASLEEP, 0) == 1:
-            lock_release(load64(row + 8 * LOCK))
-
-
 def _share(pool: int, run: int, count: int, at: int) -> None:
-    """Call ``run(begin, end, at)`` for all of ``range(count)``."""
-    table = carray(pointer_to(pool, types.int64(1)), ROWS)
-    parts = min(count, PARTS * (table[THREADS] + 1))
-    if parts < 2 or table[THREADS] == 0 or exchanged(pool + 8 * BUSY, 1) != 0:
+    """Call ``run(begin, end, at)`` for all of ``range(count)``; without a pool (0) alone."""
+    table = carray(pointer_to(pool, types.int64(1)), FIELDS)
+    threads = types.int64(0) if pool == 0 else seen(pool + 8 * LIMIT)
+    parts = min(count, PARTS * (threads + 1))
+    if parts < 2 or threads == 0 or exchanged(pool + 8 * BUSY, 1) != 0:
         call(run, (types.int64(0), count, at))
         return
-    while table[RUNNING] < table[THREADS]:
+    while table[RUNNING] < threads:
         row = pool + 8 * (ROWS + ROW * table[RUNNING])
         if start_thread(table[WORKER], row) == -1:
-            table[THREADS] = table[RUNNING]
+            threads = table[RUNNING]
+            exchanged(pool + 8 * LIMIT, threads)  # until another number is set
         else:
             table[RUNNING] += 1
     table[RUN], table[COUNT], table[GIVEN], table[AT] = run, count, parts, at
     exchanged(pool + 8 * DONE, 0)
     work = (seen(pool + 8 * TICKETS) >> 32) + 1
     exchanged(pool + 8 * TICKETS, work << 32 | parts)
-    wake_all(pool, table[RUNNING])
+    for i in range(threads):
+        row = pool + 8 * (ROWS + ROW * i)
+        if seen(row + 8 * ASLEEP) != 0 and exchanged(row + 8 * ASLEEP, 0) == 1:
+            lock_release(load64(row + 8 * LOCK))
     take_parts(pool)
     spins = 0
     while seen(pool + 8 * DONE) < parts:
@@ -194,16 +196,10 @@ def _share(pool: int, run: int, count: int, at: int) -> None:
     exchanged(pool + 8 * BUSY, 0)
 
 
-def _stop(pool: int) -> None:
-    """Let the threads end when they have done their parts."""
-    exchanged(pool + 8 * STOP, 1)
-    wake_all(pool, load64(pool + 8 * RUNNING))
-
-
 @functools.cache
-def _code() -> tuple[Any, Any, Any]:
+def _code() -> tuple[Any, Any]:
     """The compiled functions."""
-    functions: dict[Callable[..., None], int] = {_work: 1, _share: 4, _stop: 1}
+    functions: dict[Callable[..., None], int] = {_work: 1, _share: 4}
     code = tuple(
         compile_native(
             function, types.void(*[I64] * count), source_cache(f"pool{function.__name__}", function)
@@ -226,54 +222,55 @@ def _locked() -> int:
     return int(lock)
 
 
-def _new_table(count: int) -> int:
-    """The address of a table for so many threads beside the owner, none of which runs yet."""
-    memory = np.zeros(ROWS + ROW * count + ALIGNMENT // 8, np.int64)
-    keep_forever(memory)
-    table = memory[-memory.ctypes.data % ALIGNMENT // 8 :]
-    address = table.ctypes.data
-    table[THREADS], table[WORKER], table[NEVER] = count, _code()[0].address, _locked()
-    for row in table[ROWS : ROWS + ROW * count].reshape(count, ROW):
-        row[LOCK], row[TABLE] = _locked(), address
-    return int(address)
+def _begin(table: np.ndarray) -> None:
+    """Fill the table: none of the threads runs."""
+    work, share = _code()
+    table[:] = 0
+    table[WORKER], table[SHARE], table[NEVER] = work.address, share.address, _locked()
+    for number, row in enumerate(table[ROWS:].reshape(MOST, ROW)):
+        row[[LOCK, NUMBER, TABLE]] = _locked(), number, table.ctypes.data
+    _set_limit(table)
+
+
+def _set_limit(table: np.ndarray) -> None:
+    table[LIMIT] = min(threads.get_num_threads() - 1, MOST)
 
 
 @functools.cache
 def pool() -> np.ndarray:
-    """Where the table is, and `_share`: what machine code that shares its work is given."""
-    _, share, stop = _code()
-    made = np.array([_new_table(threads.get_num_threads() - 1), share.address], np.int64)
-    keep_forever(made)
-    end = ctypes.CFUNCTYPE(None, ctypes.c_int64)(stop.address)
-
-    def renew(forked: bool = False) -> None:
-        old, made[0] = int(made[0]), _new_table(threads.get_num_threads() - 1)
-        if not forked:  # in a child process its parent's threads aren't there
-            end(old)
-
-    threads.when_set.append(renew)
+    """The table, which lives as long as the process; code that shares work has its address."""
+    memory = np.zeros(FIELDS + ALIGNMENT // 8, np.int64)
+    keep_forever(memory)
+    first = -memory.ctypes.data % ALIGNMENT // 8
+    table = memory[first : first + FIELDS]
+    _begin(table)
+    threads.when_set.append(functools.partial(_set_limit, table))
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=functools.partial(renew, forked=True))
-    return made
+        # In a child process its parent's threads aren't there, and one may have had the pool.
+        os.register_at_fork(after_in_child=functools.partial(_begin, table))
+    return table
 
 
 @functools.cache
 def _without_gil() -> Callable[[int, int, int, int], None]:
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(int(pool()[1]))
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(int(pool()[SHARE]))
 
 
-def share(run: int, count: int, at: int) -> None:
-    """Call the code ``run(begin, end, at)`` for all of ``range(count)``, without the GIL."""
-    _without_gil()(int(pool()[0]), run, count, at)
+def run_without_gil(run: int, count: int, at: int, shares: bool = True) -> None:
+    """Call the code ``run(begin, end, at)`` for all of ``range(count)``.
+
+    Threads may take part, unless that ``shares`` nothing.
+    """
+    _without_gil()(pool().ctypes.data if shares else 0, run, count, at)
 
 
 @register_jitable
 def threads_of(pool: Any) -> Any:
     """How many threads share work, the calling one among them."""
-    return load64(load64(pool) + 8 * THREADS) + 1
+    return load64(pool + 8 * LIMIT) + 1
 
 
 @register_jitable
 def share_held(pool: Any, run: Any, count: Any, at: Any) -> None:
     """The same in machine code, which has the address of `pool`, with the GIL or without."""
-    call(load64(pool + 8), (load64(pool), run, count, at))
+    call(load64(pool + 8 * SHARE), (pool, run, count, at))

@@ -15,8 +15,8 @@ the address; `Tools` is what `kernels.parts.product` wants, and isn't given in c
 In it ``np`` may be `vectormath`, and `added` adds in any order, so that LLVM can vectorise a sum.
 
 Called as ``scaled(count, x, out, n, factor)`` it does all of its ``count`` parts: on several
-threads, in one share for each, if the arrays are large and `threads` allows it. What does more with
-its arrays than read them is given ``work``, as many bytes as could be read in that time.
+threads, if there is enough work and `threads` allows it. What does more with its arrays than read
+them is given ``work``, as many bytes as could be read in that time; what can't be shared, 1.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from numba.extending import register_jitable
 
 from tapegrad.kernels import vectormath
 from tapegrad.kernels.cache import KernelCache, fingerprint
-from tapegrad.kernels.calling import INT, REAL, native_call
+from tapegrad.kernels.calling import INT, REAL, SHARED_BYTES, native_call
 from tapegrad.kernels.fused import lanes, matrix_products, rows, squares, tiles, vectors
 from tapegrad.kernels.native import (
     DATA,
@@ -48,7 +48,7 @@ from tapegrad.kernels.native import (
     load64,
     pointer_to,
 )
-from tapegrad.kernels.pool import share
+from tapegrad.kernels.pool import run_without_gil
 
 __all__ = ["find"]
 
@@ -106,19 +106,22 @@ def _source(name: str, kinds: list[str]) -> str:
     return f"def {name}(begin, end, at):\n    function(begin, end, {', '.join(given)})\n"
 
 
-def _shared_call(run: int, kinds: list[str], tools: int) -> Callable[..., None]:
-    """The function that shares the work on operands of these kinds between threads."""
+def _large_call(code: int, kinds: list[str], tools: int) -> Callable[..., None]:
+    """The function for large operands of these kinds: without the GIL."""
 
     def call(count: int, *operands: Any, work: int = 0) -> None:
         values = np.empty(len(kinds) + 1, np.int64)
+        largest = 0
         for i, (kind, value) in enumerate(zip(kinds, operands, strict=True)):
             if kind in ARRAYS:
+                largest = max(largest, value.nbytes)
                 value = id(value)
             elif kind == "Real":
                 value = np.float64(value).view(np.int64)
             values[i] = value
         values[-1] = tools
-        share(run, count, values.ctypes.data)
+        shares = (work or largest) > SHARED_BYTES
+        run_without_gil(code, count, values.ctypes.data, shares)
 
     return call
 
@@ -167,5 +170,5 @@ def find(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
         compiled.address,
         [sizes.get(kind, dtype.itemsize) for kind in kinds],
         tools,
-        _shared_call(compiled.address, kinds, tools),
+        _large_call(compiled.address, kinds, tools),
     )

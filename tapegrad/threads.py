@@ -33,12 +33,14 @@ when_set: list[Callable[[], None]] = []
 
 
 def get_num_threads() -> int:
-    """How many threads share the work on a large array."""
+    """How many threads share work: see `set_num_threads`."""
     return _setting.count
 
 
 def set_num_threads(count: int) -> None:
-    """How many threads may share the work on a large array, the calling one among them.
+    """How many threads may share work of some 20 microseconds or more, the calling one among them.
+
+    At most 128 do. A thread is started when there is first work for it, and is then kept.
 
     Raises RuntimeError for what is no integer, or is below 1. BLAS, which computes the largest
     products of matrices and most of `linalg`, has threads of its own (``OPENBLAS_NUM_THREADS``).

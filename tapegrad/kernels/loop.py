@@ -39,7 +39,6 @@ from tapegrad.kernels.native import (
     FLAGS,
     NDIM,
     allocate,
-    call,
     call_structural,
     compile_native,
     copy_bytes,
@@ -366,20 +365,14 @@ def _loop(state_address: int) -> int:
                 to = allocate(max(n * itemsize, 8)) if summed else buffer
                 if to == 0:
                     return NO_MEMORY
-                if rows == 1 and not summed:
-                    call_elementwise(
-                        state[TOOLS], kernels[row + 2 * i], itemsize, n,
-                        (add, out_bar, to, data_0, data_1, data_2, data_out,
-                         stride_0, stride_1, stride_2, stride_out),
-                    )  # fmt: skip
-                for k in range(0 if rows == 1 and not summed else rows):
+                for k in range(rows):
                     to_row = to if form == ROW else to + k * inner * itemsize
                     adds = types.int64(0)
                     if not summed:
                         adds = add if form == FULL or k == 0 else types.int64(1)
-                    call(
-                        kernels[row + 2 * i],
-                        (inner, adds, out_bar + k * inner * itemsize, to_row,
+                    call_elementwise(
+                        state[TOOLS], kernels[row + 2 * i], itemsize, inner,
+                        (adds, out_bar + k * inner * itemsize, to_row,
                          data_0 + k * next_0, data_1 + k * next_1, data_2 + k * next_2,
                          data_out + k * next_out, stride_0, stride_1, stride_2, stride_out),
                     )  # fmt: skip

@@ -70,7 +70,7 @@ def four_threads():
 def run(code: int, count: int) -> np.ndarray:
     """How often each part of the work was done."""
     counts = np.zeros(count + 1, np.int64)
-    pool.run_without_gil(code, count, counts.ctypes.data)
+    pool.run_without_gil(code, count, counts.ctypes.data, 3)
     assert counts[count] == 0
     return counts[:count]
 
@@ -101,7 +101,7 @@ def takers(count: int, wanted: int) -> set[int]:
     until = time.monotonic() + 60
     while len(seen) < wanted and time.monotonic() < until:
         marks = np.zeros(count, np.int64)
-        pool.run_without_gil(signed(), marks.size, marks.ctypes.data)
+        pool.run_without_gil(signed(), marks.size, marks.ctypes.data, 3)
         assert marks.all()
         seen.update(marks.tolist())
     return seen

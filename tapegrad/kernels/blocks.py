@@ -187,8 +187,9 @@ class Run:
         values = constants.ctypes.data if self._constants else 0
         first = (program.ctypes.data, steps, self.size, self.block)
         for start in range(0, blocks, at_once):
+            some = min(at_once, blocks - start)
             given = np.array([*first, start, self._slots, values, 0], np.int64)
-            run_without_gil(block_runner(), min(at_once, blocks - start), given.ctypes.data)
+            run_without_gil(block_runner(), some, given.ctypes.data, others=some)
             if given[LACKING]:
                 raise MemoryError
 

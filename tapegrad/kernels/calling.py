@@ -38,7 +38,7 @@ from tapegrad.kernels.native import (
     tuple_size,
     vector,
 )
-from tapegrad.kernels.pool import pool, share_held
+from tapegrad.kernels.pool import pool, share
 from tapegrad.threads import LARGE_BYTES
 
 __all__ = ["FLAGS", "INT", "REAL", "SHARED_BYTES", "Definition", "native_call", "new_function"]
@@ -107,10 +107,10 @@ def _call(self: int, args: int, count: int, names: int) -> int:
         return 0
     if max(work, largest) > LARGE_BYTES:
         return call_object(fields[FALLBACK], args, count, names)
-    if work > SHARED_BYTES:
-        share_held(fields[POOL], fields[RUN], parts, values)
-    else:
+    if work < SHARED_BYTES:
         call(fields[RUN], (types.int64(0), parts, values))
+    else:
+        share(fields[POOL], fields[RUN], parts, values, work // SHARED_BYTES)
     return held(fields[NONE])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from tapegrad import buffers
 from tapegrad.kernels.innerloop import inner_loop
 from tapegrad.kernels.native import ufunc_loop
-from tapegrad.kernels.parts import LOOP, LOOP_DATA, LOOP_FIELDS, LOOP_STEPS, STARTS
+from tapegrad.kernels.parts import LOOP, LOOP_DATA, LOOP_FIELDS, LOOP_STEPS, SHARED_ELEMENTS, STARTS
 from tapegrad.kernels.pool import run_without_gil
 from tapegrad.kernels.tools import LOOP_PARTS, tools
 from tapegrad.primitive import Primitive
@@ -60,7 +60,9 @@ def large_forward(primitive: Primitive, arrays: tuple[np.ndarray, ...]) -> np.nd
     for i, x in enumerate(operands):
         given[STARTS + i] = x.ctypes.data
         given[LOOP_STEPS + i] = x.itemsize if x.ndim else 0
-    run_without_gil(int(tools()[LOOP_PARTS]), out.size, given.ctypes.data)
+    run_without_gil(
+        int(tools()[LOOP_PARTS]), out.size, given.ctypes.data, out.size // SHARED_ELEMENTS
+    )
     return out
 
 

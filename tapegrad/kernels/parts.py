@@ -28,10 +28,17 @@ from tapegrad.kernels.native import (
     size_of,
     vector,
 )
-from tapegrad.kernels.pool import share_held, threads_of
+from tapegrad.kernels.pool import others_of, share
 from tapegrad.kernels.tools import ELEMENT_PARTS, LOOP_PARTS, POOL, PRODUCT_PARTS, PRODUCTS, tools
 
-__all__ = ["call_elementwise", "find_parts", "find_products", "product", "products"]
+__all__ = [
+    "SHARED_ELEMENTS",
+    "call_elementwise",
+    "find_parts",
+    "find_products",
+    "product",
+    "products",
+]
 __all__ += ["products_and", "sharing_loop", "tile"]
 
 #: So many products of elements are worth sharing: 20 microseconds or more of one thread's work.
@@ -127,9 +134,9 @@ def products_and(
     size = types.int64(size_of(zero))
     high, wide = rows, columns
     pool = load64(tools + 8 * POOL)
-    wanted = PARTS * threads_of(pool)
-    shares = wanted > PARTS and outer * count * rows * inner * columns >= SHARED_PRODUCTS
-    if shares and outer * count < wanted:
+    others = min(others_of(pool), outer * count * rows * inner * columns // SHARED_PRODUCTS)
+    wanted = PARTS * (others + 1)
+    if others > 0 and outer * count < wanted:
         wide = types.int64(WIDE) // size
         across = (columns + wide - 1) // wide
         high = max(types.int64(HIGH), (rows * across + wanted * TILE - 1) // (wanted * TILE) * TILE)
@@ -144,10 +151,7 @@ def products_and(
     for i in range(PRODUCT_FIELDS):
         table[i] = values[i]
     run, parts = load64(tools + 8 * PRODUCT_PARTS), outer * count * across * down
-    if shares:
-        share_held(pool, run, parts, given)
-    else:
-        call(run, (types.int64(0), parts, given))
+    share(pool, run, parts, given, others)
 
 
 def _product_parts(begin: int, end: int, at: int) -> None:
@@ -203,7 +207,8 @@ def call_elementwise(tools: Any, kernel: Any, size: Any, n: Any, arguments: Any)
         table = carray(pointer_to(given, types.int64(1)), ELEMENT_FIELDS)
         for i in range(ELEMENT_FIELDS):
             table[i] = values[i]
-        share_held(load64(tools + 8 * POOL), load64(tools + 8 * ELEMENT_PARTS), n, given)
+        run = load64(tools + 8 * ELEMENT_PARTS)
+        share(load64(tools + 8 * POOL), run, n, given, n // SHARED_ELEMENTS)
 
 
 def _element_parts(begin: int, end: int, at: int) -> None:
@@ -250,7 +255,8 @@ def _sharing_loop(args: int, dimensions: int, steps: int, data: int) -> None:
             table[STARTS + i] = load64(args + 8 * i) if there else 0
             table[LOOP_STEPS + i] = load64(steps + 8 * i) if there else 0
         tools = load64(data + 24)
-        share_held(load64(tools + 8 * POOL), load64(tools + 8 * LOOP_PARTS), n, given)
+        run = load64(tools + 8 * LOOP_PARTS)
+        share(load64(tools + 8 * POOL), run, n, given, n // SHARED_ELEMENTS)
 
 
 @functools.cache

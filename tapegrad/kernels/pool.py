@@ -30,7 +30,7 @@ from tapegrad import threads
 from tapegrad.kernels.cache import source_cache
 from tapegrad.kernels.native import I64, call, compile_native, keep_forever, load64, pointer_to
 
-__all__ = ["PARTS", "pool", "run_without_gil", "share_held", "threads_of"]
+__all__ = ["others_of", "pool", "run_without_gil", "share"]
 
 #: Parts of the work for each thread, so that none waits long for another.
 PARTS = 4
@@ -162,26 +162,26 @@ def _work(own: int) -> None:
             spins = 0
 
 
-def _share(pool: int, run: int, count: int, at: int) -> None:
-    """Call ``run(begin, end, at)`` for all of ``range(count)``; without a pool (0) alone."""
+def _share(pool: int, run: int, count: int, at: int, others: int) -> None:
+    """Call ``run(begin, end, at)`` for all of ``range(count)``; see `share`."""
     table = carray(pointer_to(pool, types.int64(1)), FIELDS)
-    threads = types.int64(0) if pool == 0 else seen(pool + 8 * LIMIT)
-    parts = min(count, PARTS * (threads + 1))
-    if parts < 2 or threads == 0 or exchanged(pool + 8 * BUSY, 1) != 0:
+    others = min(others, seen(pool + 8 * LIMIT))
+    parts = min(count, PARTS * (others + 1))
+    if parts < 2 or others < 1 or exchanged(pool + 8 * BUSY, 1) != 0:
         call(run, (types.int64(0), count, at))
         return
-    while table[RUNNING] < threads:
+    while table[RUNNING] < others:
         row = pool + 8 * (ROWS + ROW * table[RUNNING])
         if start_thread(table[WORKER], row) == -1:
-            threads = table[RUNNING]
-            exchanged(pool + 8 * LIMIT, threads)  # until another number is set
+            others = table[RUNNING]
+            exchanged(pool + 8 * LIMIT, others)  # until another number is set
         else:
             table[RUNNING] += 1
     table[RUN], table[COUNT], table[GIVEN], table[AT] = run, count, parts, at
     exchanged(pool + 8 * DONE, 0)
     work = (seen(pool + 8 * TICKETS) >> 32) + 1
     exchanged(pool + 8 * TICKETS, work << 32 | parts)
-    for i in range(threads):
+    for i in range(others):
         row = pool + 8 * (ROWS + ROW * i)
         if seen(row + 8 * ASLEEP) != 0 and exchanged(row + 8 * ASLEEP, 0) == 1:
             lock_release(load64(row + 8 * LOCK))
@@ -199,7 +199,7 @@ def _share(pool: int, run: int, count: int, at: int) -> None:
 @functools.cache
 def _code() -> tuple[Any, Any]:
     """The compiled functions."""
-    functions: dict[Callable[..., None], int] = {_work: 1, _share: 4}
+    functions: dict[Callable[..., None], int] = {_work: 1, _share: 5}
     code = tuple(
         compile_native(
             function, types.void(*[I64] * count), source_cache(f"pool{function.__name__}", function)
@@ -252,25 +252,26 @@ def pool() -> np.ndarray:
 
 
 @functools.cache
-def _without_gil() -> Callable[[int, int, int, int], None]:
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(int(pool()[SHARE]))
+def _without_gil() -> Callable[[int, int, int, int, int], None]:
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 5)(int(pool()[SHARE]))
 
 
-def run_without_gil(run: int, count: int, at: int, shares: bool = True) -> None:
-    """Call the code ``run(begin, end, at)`` for all of ``range(count)``.
+def run_without_gil(run: int, count: int, at: int, others: int) -> None:
+    """As `share`, for Python."""
+    _without_gil()(pool().ctypes.data, run, count, at, others)
 
-    Threads may take part, unless that ``shares`` nothing.
+
+@register_jitable
+def others_of(pool: Any) -> Any:
+    """How many threads may share work beside the calling one."""
+    return load64(pool + 8 * LIMIT)
+
+
+@register_jitable
+def share(pool: Any, run: Any, count: Any, at: Any, others: Any) -> None:
+    """Call the code ``run(begin, end, at)`` for all of ``range(count)``, with the GIL or without.
+
+    Threads take part, of which so many others are woken, if that many may run: as many as there
+    are times the work that it takes to wake one. The pool is given by its address.
     """
-    _without_gil()(pool().ctypes.data if shares else 0, run, count, at)
-
-
-@register_jitable
-def threads_of(pool: Any) -> Any:
-    """How many threads share work, the calling one among them."""
-    return load64(pool + 8 * LIMIT) + 1
-
-
-@register_jitable
-def share_held(pool: Any, run: Any, count: Any, at: Any) -> None:
-    """The same in machine code, which has the address of `pool`, with the GIL or without."""
-    call(load64(pool + 8 * SHARE), (pool, run, count, at))
+    call(load64(pool + 8 * SHARE), (pool, run, count, at, others))

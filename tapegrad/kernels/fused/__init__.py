@@ -120,8 +120,8 @@ def _large_call(code: int, kinds: list[str], tools: int) -> Callable[..., None]:
                 value = np.float64(value).view(np.int64)
             values[i] = value
         values[-1] = tools
-        shares = (work or largest) > SHARED_BYTES
-        run_without_gil(code, count, values.ctypes.data, shares)
+        others = (work or largest) // SHARED_BYTES
+        run_without_gil(code, count, values.ctypes.data, others)
 
     return call
 

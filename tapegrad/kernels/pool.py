@@ -28,7 +28,18 @@ from numba.extending import intrinsic, register_jitable
 
 from tapegrad import threads
 from tapegrad.kernels.cache import source_cache
-from tapegrad.kernels.native import I64, call, compile_native, keep_forever, load64, pointer_to
+from tapegrad.kernels.native import (
+    I64,
+    call,
+    compile_native,
+    keep_forever,
+    load64,
+    lock_acquire,
+    lock_acquire_timed,
+    lock_release,
+    pointer_to,
+    start_thread,
+)
 
 __all__ = ["others_of", "pool", "run_without_gil", "share"]
 
@@ -52,14 +63,6 @@ TICKETS, DONE, BUSY, LIMIT, RUNNING, WORKER, SHARE, NEVER = 8, 16, 24, 32, 33, 3
 ROWS, ROW = 40, 8
 ASLEEP, LOCK, NUMBER, TABLE = range(4)
 FIELDS, ALIGNMENT = ROWS + ROW * MOST, 64
-
-lock_acquire = types.ExternalFunction("PyThread_acquire_lock", types.int32(I64, types.int32))
-lock_acquire_timed = types.ExternalFunction(
-    "PyThread_acquire_lock_timed", types.int32(I64, I64, types.int32)
-)
-lock_release = types.ExternalFunction("PyThread_release_lock", types.void(I64))
-start_thread = types.ExternalFunction("PyThread_start_new_thread", I64(I64, I64))
-
 
 def _at(builder: Any, address: Any) -> Any:
     return builder.inttoptr(address, ir.IntType(64).as_pointer())

@@ -64,6 +64,7 @@ ROWS, ROW = 40, 8
 ASLEEP, LOCK, NUMBER, TABLE = range(4)
 FIELDS, ALIGNMENT = ROWS + ROW * MOST, 64
 
+
 def _at(builder: Any, address: Any) -> Any:
     return builder.inttoptr(address, ir.IntType(64).as_pointer())
 

@@ -297,9 +297,9 @@ def elementwise(
     mode are the driver's. Options: ``floating`` (integers become the default float first),
     ``condition`` (input 0 is a bool that takes no part in promotion), ``native`` (False where Numba
     cannot compile the rule), ``scalar`` (what machine code does to each element, where the forward
-    function isn't a ufunc: True for what that does, which Numba must be able to compile, or another
-    function that does it; the ufunc that it comes to for reals; or the name of a function in
-    `kernels.vectormath`), ``grad_name``
+    function isn't a ufunc or is a slow one: True for what that does, which Numba must be able to
+    compile, or another function that does it; the ufunc that it comes to for reals; or the name of
+    a function in `kernels.vectormath`), ``grad_name``
     (torch's name, where it isn't ``<Name>Backward0``), ``aliases`` (further public names;
     "special.expit" is one in that module), ``hidden`` (no function
     and method of its name: a `public` function uses it, or it is only in a module),

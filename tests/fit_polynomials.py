@@ -158,13 +158,13 @@ def main() -> None:
     print('"""Numbers for `vectormath`. Written by ``python -m tests.fit_polynomials``."""\n')
     print("from __future__ import annotations\n")
     print("# Each constant as a sum; those for logarithms can be multiplied by any exponent.")
-    for name, value, bits in (
-        ("LN2", mp.log(2), (None, None)),
-        ("LN2_SHORTENED", mp.log(2), (42, 16)),
-        ("HALF_PI", mp.pi / 2, (None, None)),
+    for name, value, count, bits in (
+        ("LN2", mp.log(2), 2, (None, None)),
+        ("LN2_SHORTENED", mp.log(2), 2, (42, 16)),
+        ("HALF_PI", mp.pi / 2, 3, (None, None)),
     ):
         for suffix, b in zip(("", "_32") if bits[0] else ("",), bits, strict=False):
-            print(f"{name}{suffix} = ({', '.join(parts(value, 2, b))})")
+            print(f"{name}{suffix} = ({', '.join(parts(value, count, b))})")
     print(f"TWO_THIRDS = ({', '.join(parts(mpf(2) / 3, 2))})\n")
     digits = 1240
     mp.dps = 400

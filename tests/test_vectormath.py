@@ -20,6 +20,10 @@ numba = pytest.importorskip("numba")
 from tapegrad.kernels import vectormath as vm  # noqa: E402
 from tapegrad.kernels.adjoint import adjoint_kernel  # noqa: E402
 from tapegrad.kernels.innerloop import compile_loop, inner_loop  # noqa: E402
+from tapegrad.kernels.vectormath import trigonometric  # noqa: E402
+from tapegrad.kernels.vectormath.branching import Branching  # noqa: E402
+from tapegrad.kernels.vectormath.trigonometric import LIMIT  # noqa: E402
+from tapegrad.kernels.vectormath.values import VECTOR_BYTES  # noqa: E402
 from tapegrad.primitive import primitives  # noqa: E402
 
 DTYPES = (np.float32, np.float64)
@@ -75,6 +79,23 @@ def assert_close(found, expected, arguments):
     assert error[worst] <= 2, f"{where}: {found[worst]!r}, not {expected[worst]!r}"
 
 
+def near_quarter_turns():
+    """Of each power of two the float64 that comes closest to a multiple of pi / 2."""
+    mpmath = pytest.importorskip("mpmath")
+    found = []
+    with mpmath.workprec(1500):
+        for exponent in range(-52, 972, 4):
+            # The last convergent of the continued fraction with a denominator below 2**53.
+            rest, before, m = 2 / mpmath.pi * mpmath.mpf(2) ** exponent, 0, 1
+            while True:
+                rest = 1 / (rest - mpmath.floor(rest))
+                before, m = m, int(mpmath.floor(rest)) * m + before
+                if m >= 2**53:
+                    break
+            found.append(float(before) * 2.0**exponent)
+    return found
+
+
 def arguments(dtype, count=30_000):
     """Random bit patterns, and numbers where the functions do something."""
     rng = np.random.default_rng(7)
@@ -84,11 +105,12 @@ def arguments(dtype, count=30_000):
     drawn = [rng.normal(0, s, count) for s in (0.1, 1, 10)]
     drawn += [rng.uniform(-s, s, count) for s in (30, 110, 760)]
     drawn += [1 + rng.normal(0, 0.01, count), np.arange(-60, 60) * np.pi / 4]
+    drawn += [np.round(2.0 ** rng.uniform(0, 50, count)) * np.pi / 2]
     edges = [0.0, 1.0, 0.5, 2.0, 3.0, np.inf, np.nan, limits.max, limits.tiny, limits.eps]
-    edges += [limits.smallest_subnormal, 5 * limits.smallest_subnormal, 2.0**20, 1e30, 1 / 3]
+    edges += [limits.smallest_subnormal, 5 * limits.smallest_subnormal, 2.0**20, 1e30, 1 / 3, LIMIT]
     if dtype == np.float64:
-        # The multiples of pi / 2 that no other float64 comes closer to.
-        edges += [6381956970095103 * 2.0**797, 5.319372648326541e255]
+        # And those two that no others come closer to.
+        edges += [*near_quarter_turns(), 6381956970095103 * 2.0**797, 5.319372648326541e255]
     edges = np.array(edges, dtype)
     near = [np.nextafter(edges, dtype(s)) for s in (-np.inf, np.inf)]
     values = np.concatenate([bits, *drawn, edges, *near]).astype(dtype)
@@ -104,6 +126,7 @@ def by_mpmath(name, x):
         "gelu": lambda v: v * mpmath.erfc(-v / mpmath.sqrt(2)) / 2,
         "sin": mpmath.sin,
         "cos": mpmath.cos,
+        "tan": mpmath.tan,
     }
 
     def long(value):
@@ -126,7 +149,7 @@ def test_functions_are_right(name, dtype):
 
 @with_long_double
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["erf", "erfc", "gelu", "sin", "cos"])
+@pytest.mark.parametrize("name", ["erf", "erfc", "gelu", "sin", "cos", "tan"])
 def test_functions_are_right_by_mpmath(name, dtype):
     x = arguments(dtype, 400)
     x = x[np.isfinite(x) & (x != 0)]
@@ -194,6 +217,22 @@ def is_vectorised(assembly):
     return re.search(r"\bvfn?m(add|sub)\w*p[sd]\b.*%[yz]mm", assembly) is not None
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["sin", "cos", "tan"])
+def test_numbers_have_the_same_results_anywhere_in_an_array(name, dtype):
+    """Beside numbers above the limit and below it, in vectors and in what is left over."""
+    rng = np.random.default_rng(9)
+    run = compiled(name, dtype)
+    usual, large = rng.normal(0, 10, 50), rng.uniform(0.9 * LIMIT, 1e15, 50)
+    of_each = {}
+    for x in np.concatenate([usual, large]).astype(dtype):
+        of_each[x] = run(np.array([x]))[0]
+    for size in range(1, 50):
+        some = np.where(rng.random(size) < 0.1, rng.permutation(large)[:size], usual[:size])
+        some = some.astype(dtype)
+        np.testing.assert_array_equal(run(some), [of_each[x] for x in some])
+
+
 only_here = pytest.mark.skipif(
     platform.machine() not in ("x86_64", "AMD64"), reason="x86's instructions are looked for"
 )
@@ -218,7 +257,12 @@ def test_loops_are_vectorised(name, kind):
 
     array = getattr(numba, kind)[::1]
     run = numba.njit(numba.void(array, array, array), error_model="numpy")(loop)
-    assert is_vectorised(run.inspect_asm(run.signatures[0]))
+    assembly = run.inspect_asm(run.signatures[0])
+    assert is_vectorised(assembly)
+    if isinstance(getattr(trigonometric, name, None), Branching):
+        lanes = 8 * VECTOR_BYTES // int(kind[-2:])
+        before = re.split(rf"^{name}_\w+:", assembly, flags=re.MULTILINE)[0]
+        assert re.search(rf"\b{name}_(float|double)_\d+_{lanes}\b", before)
 
 
 @only_here
@@ -231,5 +275,7 @@ def test_kernels_are_vectorised(dtype, tmp_path, monkeypatch):
     kernels += [inner_loop(by_name[n], np.dtype(dtype)) for n in ("silu", "mish")]
     for kernel in kernels:
         assert is_vectorised(kernel._library.get_asm_str()), kernel._library.name
+        # Also for short arrays that lie beside each other.
+        assert "memcheck" not in kernel._library.get_llvm_str()
         if dtype == np.float32:  # and nothing is computed in float64
             assert not re.search(r"\bvcvt\w*2pd\b", kernel._library.get_asm_str())

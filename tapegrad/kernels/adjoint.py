@@ -8,8 +8,8 @@ names. All kernels have one signature, fourteen integers, and are called through
 
     n, add, out_bar, x_bar, x, y, z, out, and the byte strides of x, y, z, out
 
-``out_bar`` and ``x_bar`` are contiguous. If all saved values are, too, the loop is one that LLVM
-vectorises.
+``out_bar`` and ``x_bar`` are contiguous, and ``x_bar`` shares no memory with what is read. If all
+saved values are contiguous, too, the loop is one that LLVM vectorises.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numba import carray, types
 from numba.core.errors import NumbaError
 
 from tapegrad.kernels.cache import KernelCache
-from tapegrad.kernels.native import compile_native, pointer_to
+from tapegrad.kernels.native import apart, compile_native, pointer_to
 from tapegrad.kernels.scalars import on_scalars, stamp
 from tapegrad.primitive import INPUTS, Primitive
 
@@ -39,8 +39,8 @@ _SOURCE = """\
 def {name}(n, add, out_bar, x_bar, x, y, z, out, d_x, d_y, d_z, d_out):
     OUT_BAR = carray(pointer_to(out_bar, real(0)), n)
     X_BAR = carray(pointer_to(x_bar, real(0)), n)
+{arrays}    apart(x_bar, {read})
     if {contiguous}:
-{arrays}
         if add:
             for i in range(n):
                 X_BAR[i] += {share_of_arrays}
@@ -59,7 +59,7 @@ def {name}(n, add, out_bar, x_bar, x, y, z, out, d_x, d_y, d_z, d_out):
 #: Between the two: values that may be the same for all, as in ``x * 2`` and ``elu(x, alpha)``.
 _CONSTANT = """\
     elif {same} and n > 0:
-{arrays}
+{firsts}
         if add:
             for i in range(n):
                 X_BAR[i] += {share}
@@ -92,14 +92,15 @@ def kernel_source(primitive: Primitive, index: int, name: str) -> str:
     if others:
         constant = _CONSTANT.format(
             same=" and ".join(same),
-            arrays="\n".join(" " * 8 + line for line in arrays + firsts),
+            firsts="\n".join(" " * 8 + line for line in firsts),
             share=share("{1}[i]", "{0}_0"),
         )
     return _SOURCE.format(
         name=name,
         contiguous=" and ".join(sizes) or "True",
         constant=constant,
-        arrays="\n".join(" " * 8 + line for line in arrays or ["pass"]),
+        arrays="".join(f"    {line}\n" for line in arrays),
+        read=", ".join(["out_bar", *names]),
         values="\n".join(" " * 12 + line for line in values or ["pass"]),
         share_of_arrays=share("{1}[i]", "{1}[i]"),
         share_of_values=share("{0}_i", "{0}_i"),
@@ -124,6 +125,7 @@ def adjoint_kernel(primitive: Primitive, index: int, dtype: np.dtype[Any]) -> An
         "__name__": __name__,  # Numba finds a kernel's module again when it loads it
         "carray": carray,
         "pointer_to": pointer_to,
+        "apart": apart,
         "rule": on_scalars(rule.rule, dtype),
         "real": numba.float32 if dtype == np.float32 else numba.float64,
         "real_size": dtype.itemsize,

@@ -2,7 +2,8 @@
 
     void loop(char **args, npy_intp *dimensions, npy_intp *steps, void *data)
 
-What the loop does to each element is the option ``scalar`` of the primitive's declaration.
+What the loop does to each element is the option ``scalar`` of the primitive's declaration. The
+result is a new array: it shares no memory with an operand.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numba import carray, types
 
 from tapegrad.kernels import vectormath
 from tapegrad.kernels.cache import KernelCache
-from tapegrad.kernels.native import compile_native, load64, pointer_to
+from tapegrad.kernels.native import apart, compile_native, load64, pointer_to
 from tapegrad.kernels.scalars import on_scalars, stamp
 from tapegrad.primitive import Primitive
 
@@ -28,6 +29,7 @@ def {name}(args, dimensions, steps, data):
     if d_x == size and d_out == size:
         X = carray(pointer_to(x, real(0)), n)
         OUT = carray(pointer_to(out, real(0)), n)
+        apart(out, x)
         for i in range(n):
             OUT[i] = function(X[i])
     else:
@@ -45,6 +47,7 @@ def {name}(args, dimensions, steps, data):
         X = carray(pointer_to(x, real(0)), n)
         Y = carray(pointer_to(y, real(0)), n)
         OUT = carray(pointer_to(out, real(0)), n)
+        apart(out, x, y)
         if d_y == size:
             for i in range(n):
                 OUT[i] = function(X[i], Y[i])
@@ -69,6 +72,7 @@ def {name}(args, dimensions, steps, data):
     Y = carray(pointer_to(y, real(0)), n)
     Z = carray(pointer_to(z, real(0)), n)
     OUT = carray(pointer_to(out, real(0)), n)
+    apart(out, x, y, z)
     if n == 0:
         return
     y_0, z_0 = Y[0], Z[0]
@@ -112,6 +116,7 @@ def compile_loop(
     real = numba.float32 if dtype == np.float32 else numba.float64
     space = {
         "__name__": __name__,
+        "apart": apart,
         "carray": carray,
         "function": function,
         "load64": load64,

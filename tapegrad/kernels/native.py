@@ -23,6 +23,7 @@ from tapegrad.kernels.cache import KernelCache
 from tapegrad.primitive import select
 
 __all__ = [
+    "apart",
     "api_function",
     "call",
     "compile_native",
@@ -102,6 +103,28 @@ def load32(typingctx: Any, address: Any) -> Any:
         return builder.sext(builder.load(pointer), _I64)
 
     return I64(I64), generate
+
+
+@intrinsic
+def apart(typingctx: Any, written: Any, *read: Any) -> Any:
+    """Promise LLVM that nothing is reached from the first address and from one of the others.
+
+    So a loop over short arrays is vectorised where they lie beside each other, too.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(1)])
+        assume = cgutils.get_or_insert_function(builder.module, kind, "llvm.assume")
+        addresses = [arguments[0], *cgutils.unpack_tuple(builder, arguments[1])]
+        first, *others = [builder.inttoptr(a, ir.IntType(8).as_pointer()) for a in addresses]
+        for other in others:
+            promise = builder.call(assume, [ir.IntType(1)(1)])
+            both = ", ".join(f"{p.type} {p.get_reference()}" for p in (first, other))
+            # A bundle of operands: llvmlite knows none, but it writes attributes at their place.
+            set.add(promise.attributes, f'["separate_storage"({both})]')
+        return context.get_dummy_value()
+
+    return types.void(I64, types.StarArgTuple(read)), generate
 
 
 # A record is read by some thirty small steps, each of which would be a call of CPython's C API: a

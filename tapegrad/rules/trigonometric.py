@@ -19,8 +19,9 @@ def tan_x(out):
     return 1 + out * out
 
 
-sin = elementwise("sin", np.sin, sin_x, floating=True)
-cos = elementwise("cos", np.cos, cos_x, floating=True)
+# NumPy's sine and cosine of float64 aren't vectorised.
+sin = elementwise("sin", np.sin, sin_x, floating=True, scalar="sin")
+cos = elementwise("cos", np.cos, cos_x, floating=True, scalar="cos")
 tan = elementwise("tan", np.tan, tan_x, floating=True)
 
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import llvmlite.ir as ir
-from llvmlite import binding
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["VECTOR_BYTES", "Vectors", "address_of", "number"]
+from tapegrad.kernels.vectormath.values import VECTOR_BYTES
 
-_features = binding.get_host_cpu_features()
-#: Bytes of a vector register.
-VECTOR_BYTES = 64 if _features.get("avx512f") else 32 if _features.get("avx2") else 16
+__all__ = ["VECTOR_BYTES", "Vectors", "address_of", "number"]
 
 
 def number(value: int) -> ir.Constant:

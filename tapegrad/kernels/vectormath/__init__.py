@@ -8,9 +8,9 @@
             out[i] = vm.tanh(x[i]) * vm.exp(-x[i])
 
 Numba's own are calls to libm, one element at a time. These are formulas without branches (see
-`values`), for float32 and float64, right to 2 units in the last place for all arguments, with the
-special values of C99. What isn't here is NumPy's: ``vm.sqrt`` is ``np.sqrt``, so a function of
-``np.*`` is compiled with this module in the place of ``np``.
+`values`; but `branching`), for float32 and float64, right to 2 units in the last place for all
+arguments, with the special values of C99. What isn't here is NumPy's: ``vm.sqrt`` is ``np.sqrt``,
+so a function of ``np.*`` is compiled with this module in the place of ``np``.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from tapegrad.kernels.vectormath import (
+    branching,
     coefficients,
     exponential,
     logarithm,
@@ -104,6 +105,6 @@ def __getattr__(name: str) -> Any:
 @functools.cache
 def stamp() -> bytes:
     """A digest of all this code, for the keys of the kernel cache."""
-    modules = (coefficients, exponential, logarithm, normal, trigonometric, values)
+    modules = (branching, coefficients, exponential, logarithm, normal, trigonometric, values)
     parts = [inspect.getsource(m) for m in (*modules, sys.modules[__name__])]
     return hashlib.sha256("".join(parts).encode()).digest()

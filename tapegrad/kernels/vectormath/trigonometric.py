@@ -1,18 +1,23 @@
 """sin, cos, tan and atan.
 
 The argument in quarter turns is ``x * 2 / pi``; the integer n next to it says which function of the
-rest it is. 2 / pi is known to so many bits that the rest is right for the largest x, as Payne and
+rest it is. Up to a limit that rest is ``x - n * pi / 2``, with pi / 2 as a sum of three numbers
+(Cody and Waite, Software Manual for the Elementary Functions, 1980).
+
+Beyond it 2 / pi is taken to so many bits that the rest is right for the largest x, as Payne and
 Hanek do (Radian reduction for trigonometric functions, 1983): ``x = 2**k M`` with an integer M, or
 k = 0, so whole turns may be taken from ``2**k * 2 / pi``. What is left is kept as a sum of numbers
-for a few k: in a table, or for float32 as constants to choose from, which is faster.
+for a few k, in a table.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 
+from tapegrad.kernels.vectormath.branching import Branching
 from tapegrad.kernels.vectormath.coefficients import (
     ATAN,
     COS,
@@ -33,7 +38,13 @@ from tapegrad.kernels.vectormath.values import (
     where,
 )
 
-__all__ = ["atan", "cos", "sin", "tan"]
+__all__ = ["LIMIT", "atan", "cos", "sin", "tan"]
+
+#: Up to here three numbers are enough, and ``x * 2 / pi`` is off by less than 2**-13.
+LIMIT = 2.0**40
+
+#: A function that splits an angle in quarter turns and the rest.
+Angle = Callable[[Real], tuple[Bits, Real, Real]]
 
 
 def _two_by_pi(k: int) -> list[float]:
@@ -56,23 +67,20 @@ def _table() -> np.ndarray:
     return np.array([_two_by_pi(k) for k in range(0, 1024, 16)]).T
 
 
-def _angle_of_float32(x: Real) -> tuple[Bits, Real, Real]:
-    """As `_angle`. Only the angle is computed in double precision."""
-    size = abs(x)
-    scale = size.constant(1.0)
-    parts = [scale.widened() * part for part in _two_by_pi(0)[:2]]
-    for k in (24, 48, 72, 96):
-        large = size >= 2.0 ** (k + 23)
-        scale = where(large, 2.0**-k, scale)
-        parts = [where(large, new, p) for new, p in zip(_two_by_pi(k), parts, strict=False)]
-    m = (x * scale).widened()
-    p, low = two_product(m, parts[0])
-    p = _without_turns(p)
-    low = fma(m, parts[1], low)
-    n = (p + low).rounded()
-    r = ((p - n) + low) * HALF_PI[0]
-    n = n.narrowed()
-    return (n + n.magic).bits(), r.narrowed(), x.constant(0.0)
+def _usual_angle(x: Real) -> tuple[Bits, Real, Real]:
+    """The quadrant of an angle, and the rest, up to pi / 4 on either side, as a sum."""
+    wide = x if x.double else x.widened()
+    turns = fma(wide, TWO_BY_PI / (1 << TWO_BY_PI_BITS), wide.magic)
+    n = turns - wide.magic
+    # Exact: it is less than 1, and a multiple of 2**-53, as both are where n isn't 0.
+    r = fma(n, -HALF_PI[0], wide)
+    if not x.double:
+        r = fma(n, -HALF_PI[1], r)
+        short = r.narrowed()
+        return turns.bits().narrowed(), short, (r - short.widened()).narrowed()
+    p, p_low = two_product(n, HALF_PI[1])
+    r, low = fast_two_sum(r, -p)  # p may be larger, but r is a multiple of its last place
+    return turns.bits(), r, fma(n, -HALF_PI[2], low - p_low)
 
 
 def _without_turns(x: Real) -> Real:
@@ -80,9 +88,7 @@ def _without_turns(x: Real) -> Real:
 
 
 def _angle(x: Real) -> tuple[Bits, Real, Real]:
-    """The quadrant of an angle, and the rest, up to pi / 4 on either side, as a sum."""
-    if not x.double:
-        return _angle_of_float32(x)
+    """The same for any float64."""
     exponent = ((x.bits() >> 52) & 0x7FF) - (1023 + 52)
     group = where(exponent < 0, 0, exponent) >> 4
     m = x * ((1023 - (group << 4)) << 52).real()
@@ -113,25 +119,25 @@ def _sin_and_cos(r: Real, low: Real) -> tuple[Real, Real, Real, Real]:
     return r, sine_low, cosine, rest + fma(w * w, polynomial(w, COS), -(r * low))
 
 
-def _of_angle(x: Real, quarters: int) -> Real:
+def _sin(x: Real, angle: Angle) -> Real:
+    return where(abs(x) < 2.0**-28, x, _sin_of(x, angle, 0))
+
+
+def _cos(x: Real, angle: Angle) -> Real:
+    return _sin_of(x, angle, 1)
+
+
+def _sin_of(x: Real, angle: Angle, quarters: int) -> Real:
     """The sine of x and so many quarter turns."""
-    quadrant, r, low = _angle(x)
+    quadrant, r, low = angle(x)
     quadrant = quadrant + quarters
     sine, sine_low, cosine, cosine_low = _sin_and_cos(r, low)
     result = where((quadrant & 1) == 0, sine + sine_low, cosine + cosine_low)
     return where((quadrant & 2) == 0, result, -result)
 
 
-def sin(x: Real) -> Real:
-    return where(abs(x) < 2.0**-28, x, _of_angle(x, 0))
-
-
-def cos(x: Real) -> Real:
-    return _of_angle(x, 1)
-
-
-def tan(x: Real) -> Real:
-    quadrant, r, low = _angle(x)
+def _tan(x: Real, angle: Angle) -> Real:
+    quadrant, r, low = angle(x)
     sine, sine_low, cosine, cosine_low = _sin_and_cos(r, low)
     sine, sine_low = fast_two_sum(sine, sine_low)
     cosine, cosine_low = fast_two_sum(cosine, cosine_low)
@@ -141,6 +147,21 @@ def tan(x: Real) -> Real:
     return where(abs(x) < 2.0**-28, x, result + low)
 
 
+def _of_any(name: str, formula: Callable[[Real, Angle], Real]) -> Branching:
+    def usual(x: Real) -> Real:
+        return formula(x, _usual_angle)
+
+    def beyond(x: Real) -> Real:
+        if x.double:
+            return formula(x, _angle)
+        return formula(x.widened(short=False), _angle).narrowed()
+
+    return Branching(name, LIMIT, usual, beyond)
+
+
+sin, cos, tan = _of_any("sin", _sin), _of_any("cos", _cos), _of_any("tan", _tan)
+
+
 def atan(x: Real) -> Real:
     # Around 1 by pi / 4 + atan((x - 1) / (x + 1)), beyond it by pi / 2 - atan(1 / x).
     wide = x if x.double else x.widened()
@@ -148,7 +169,7 @@ def atan(x: Real) -> Real:
     near, far = size < 0.5, size > 2
     numerator = where(near, size, where(far, -1.0, size - 1))
     t = numerator / where(near, 1.0, where(far, size, size + 1))
-    base, base_low = (where(near, 0.0, where(far, t.constant(p), p / 2)) for p in HALF_PI)
+    base, base_low = (where(near, 0.0, where(far, t.constant(p), p / 2)) for p in HALF_PI[:2])
     w = t * t
     result = base + (t + fma(t * w, polynomial(w, ATAN), base_low))
     result = where(size < 2.0**-28, wide, result.signed(wide))

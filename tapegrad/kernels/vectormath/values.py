@@ -3,11 +3,10 @@
     def cube_plus(x):                      x is a `Real`; nothing is computed here,
         return where(x > 0, x, 1) + x * x  each operation appends an LLVM instruction
 
-There are no branches and no calls, only what LLVM knows to do on whole vectors: so a loop around
-such a formula is vectorised wherever its loads and stores can be. A value may be a vector itself.
-Numbers are constants of the
-operand's type, as NumPy's scalars are, and nothing is reordered or contracted: `fma` is written out
-where it is meant.
+There are no branches and no calls (but for those of `branching`), only what LLVM knows to do on
+whole vectors: so a loop around such a formula is vectorised wherever its loads and stores can be. A
+value may be a vector itself. Numbers are constants of the operand's type, as NumPy's scalars are,
+and nothing is reordered or contracted: `fma` is written out where it is meant.
 """
 
 from __future__ import annotations
@@ -17,9 +16,11 @@ from typing import Any
 
 import llvmlite.ir as ir
 import numpy as np
+from llvmlite import binding
 from numba.core import cgutils
 
 __all__ = [
+    "VECTOR_BYTES",
     "Bits",
     "Flag",
     "Real",
@@ -35,6 +36,10 @@ __all__ = [
     "two_sum",
     "where",
 ]
+
+_features = binding.get_host_cpu_features()
+#: Bytes of a vector register.
+VECTOR_BYTES = 64 if _features.get("avx512f") else 32 if _features.get("avx2") else 16
 
 _FLAG = ir.IntType(1)
 
@@ -140,6 +145,11 @@ class Bits(_Value):
         """The real number that these bits stand for."""
         kind = ir.DoubleType() if self.element.width == 64 else ir.FloatType()
         return Real(self.builder, self.builder.bitcast(self.value, self._of(kind)))
+
+    def narrowed(self) -> Bits:
+        """Half of them, the lower ones."""
+        kind = ir.IntType(self.element.width // 2)
+        return self._like(self.builder.trunc(self.value, self._of(kind)))
 
     def looked_up(self, name: str, table: np.ndarray) -> Real:
         """The element at this index of a table of float64."""

@@ -378,7 +378,10 @@ STRUCTURAL = {
     "linalg.folded_y": (lambda x, y: x @ y, [(2, 3, 4), (4, 5)]),
     "linalg.matmul_x": (lambda x, y: x @ y, [(2, 3, 4, 5), (2, 3, 5, 6)]),
     "linalg.matmul_y": (lambda x, y: x @ y, [(3, 4, 5), (3, 5, 6)]),
-    "indexing.basic_x": (lambda x: x[:, None, -1] * x[::2, ..., 1:4].sum(), [(3, 4)]),
+    "indexing.basic_x": (
+        lambda x: x[:, None, -1] * x[::2, ..., 1:4].sum() + x[..., ::2].sum() * x[..., 1],
+        [(3, 4)],
+    ),
     "losses.bce_logits_x": (
         lambda x, y: tapegrad.nn.functional.binary_cross_entropy_with_logits(x, y),
         [(3, 4), (3, 4)],
@@ -454,6 +457,10 @@ STRUCTURAL = {
         lambda x, y: x.index_add(0, tapegrad.tensor([2, 0, 2]), y),
         [(4, 2), (3, 2)],
     ),
+    "gathering.along_x": (
+        lambda x: x.gather(1, INDEX) * x.gather(0, INDEX % 2)[:, :1] + x.view(-1).gather(0, ROW)[0],
+        [(3, 3)],
+    ),
     "gathering.masked_fill_x": (
         lambda x: (
             x.masked_fill(tapegrad.arange(12).reshape(3, 4) % 3 == 0, tapegrad.tensor(2.0))
@@ -464,9 +471,7 @@ STRUCTURAL = {
         [(3, 4)],
     ),
     "indexing.advanced_x": (
-        lambda x: (
-            x[INDEX] * x.gather(1, INDEX).sum() + x[[0, -1, -1]][1] * x[INDEX, [[1, 0]]].sum()
-        ),
+        lambda x: x[INDEX] * x[[0, -1, -1]][1] * x[INDEX, [[1, 0]]].sum(),
         [(3, 4)],
     ),
     "indexing.put_y": (
@@ -490,6 +495,7 @@ STRUCTURAL = {
     "statistics.var_x": (lambda x: x.var(1).sum() + x.var((1, 2), correction=0), [(3, 4, 2)]),
 }
 INDEX = tapegrad.tensor([[0, 2], [1, 1], [2, 0]])
+ROW = tapegrad.tensor([5, 0, 5])
 
 
 @native_only

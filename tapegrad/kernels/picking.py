@@ -136,6 +136,57 @@ def advanced_x(
     return 1
 
 
+@register_jitable
+def blocks_of(index: Any, axis: Any, shape: Any, total: Any, tools: Any) -> Any:
+    """How many blocks an index along an axis goes through, how much it takes of each, the width.
+
+    0 blocks: it is no dense array of integers, or other dimensions are shorter than the array's.
+    """
+    known = carray(pointer_to(tools, types.int64(1)), TOOL_FIELDS)
+    ndim = tuple_size(shape)
+    possible = load64(index + TYPE) == known[ARRAY_KIND] and load64(index + DESCR) == known[INT64]
+    possible = possible and is_dense(index) and total > 0
+    count, width, taken = total, types.int64(1), types.int64(1)
+    if ndim > 1:
+        possible = possible and load32(index + NDIM) == ndim
+    for k in range(load32(index + NDIM) if possible else 0):
+        n = load64(load64(index + DIMENSIONS) + 8 * k)
+        taken *= n
+        if ndim > 1 and k == axis:
+            count = n
+        elif ndim > 1:
+            possible = possible and n == as_int(tuple_get(shape, k))
+            width *= n if k > axis else 1
+    if not possible or taken != total:
+        return types.int64(0), count, width
+    return total // (count * width), count, width
+
+
+def along_x(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
+    params = tuple_get(record, 3)
+    index, axis, shape = tuple_get(params, 0), as_int(tuple_get(params, 1)), tuple_get(params, 2)
+    blocks, count, width = blocks_of(index, axis, shape, n, tools)
+    size = as_int(tuple_get(shape, axis))
+    if x_bar == 0:
+        one = (load64(index + DATA) if blocks > 0 else types.int64(0), types.int64(0), n, size)
+        other = (types.int64(0), types.int64(0), types.int64(0), types.int64(0))
+        return 1 if blocks > 0 and is_within(types.int64(1), n, one, other) else 0
+    places = carray(pointer_to(load64(index + DATA), types.int64(0)), n)
+    bar = carray(pointer_to(out_bar, zero), n)
+    to = carray(pointer_to(x_bar, zero), m)
+    for i in range(0 if add else m):
+        to[i] = zero
+    for b in range(blocks):
+        for i in range(b * count, (b + 1) * count):
+            for k in range(width):
+                at = places[i * width + k]
+                at = at + size if at < 0 else at
+                to[(b * size + at) * width + k] += bar[i * width + k]
+    return 1
+
+
 def put_y(
     zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
 ) -> Any:
@@ -322,6 +373,7 @@ def mse_y(
 #: By the rules' modules and names; of a variadic primitive one for each of the first inputs.
 KERNELS: dict[str, Any] = {
     "gathering.add_x": add_x,
+    "gathering.along_x": along_x,
     "gathering.masked_fill_x": masked_fill_x,
     "indexing.advanced_x": advanced_x,
     "indexing.put_y": put_y,
@@ -331,5 +383,5 @@ KERNELS: dict[str, Any] = {
     "linalg.dot_y": dot_y,
     "losses.mse_x": mse_x,
     "losses.mse_y": mse_y,
-    "sorting.sorted_x": advanced_x,  # of positions that don't repeat
+    "sorting.sorted_x": along_x,  # of positions that don't repeat
 }

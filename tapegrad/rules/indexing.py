@@ -62,9 +62,9 @@ def advanced_forward(x, index):
     if len(index) == 1 and x.ndim == 1:
         return np.asarray(x[index[0]])
     last = index[-1]
-    if type(last) is np.ndarray and last.dtype.kind == "i":
-        if len(index) == 1 or _is_whole(index[:-1]):
-            return x.take(last, len(index) - 1)
+    alone = type(last) is np.ndarray and last.dtype.kind == "i"
+    if alone and (len(index) == 1 or _is_whole(index[:-1])):
+        return x.take(last, len(index) - 1)
     at = positions_of(index, x.shape) if x.size >= FEW else None
     if at is None:
         return np.asarray(x[index])

@@ -486,6 +486,14 @@ STRUCTURAL = {
     "joining.flip_x": (lambda x: x.flip(1) * x.flip(0), [(3, 4, 2)]),
     "linalg.dot_x": (lambda x, y: x @ y, [(5,), (5,)]),
     "linalg.dot_y": (lambda x, y: tapegrad.dot(x, y), [(5,), (5,)]),
+    "losses.huber_x": (
+        lambda x, y: tapegrad.nn.functional.huber_loss(x, y, delta=0.3),
+        [(3, 4), (3, 4)],
+    ),
+    "losses.huber_y": (
+        lambda x, y: tapegrad.nn.functional.smooth_l1_loss(x, y, beta=0.4, reduction="none"),
+        [(3, 4), (3, 4)],
+    ),
     "losses.mse_x": (lambda x, y: tapegrad.nn.functional.mse_loss(x, y), [(3, 4), (3, 4)]),
     "losses.mse_y": (lambda x, y: tapegrad.nn.functional.mse_loss(x, y), [(3, 4), (3, 4)]),
     "sorting.sorted_x": (lambda x: x.sort(0)[0] * x.topk(4)[0], [(3, 4)]),

@@ -19,6 +19,7 @@ from tapegrad.kernels.native import (
     NDIM,
     STRIDES,
     TYPE,
+    as_float,
     as_int,
     copy_bytes,
     like,
@@ -370,6 +371,46 @@ def mse_y(
     return of_difference(zero, record, y, x, out_bar, n, x_bar, m, add)
 
 
+@register_jitable
+def of_huber(
+    zero: Any, record: Any, first: Any, second: Any, out_bar: Any, n: Any, x_bar: Any, m: Any,
+    add: Any,
+) -> Any:  # fmt: skip
+    possible = is_dense(first) and is_dense(second)
+    if possible and x_bar != 0:
+        params = tuple_get(record, 3)
+        delta, scale = as_float(tuple_get(params, 0)), as_float(tuple_get(params, 1))
+        reduction = as_int(tuple_get(params, 2))
+        most, unit = like(zero, delta), like(zero, scale)
+        x = carray(pointer_to(load64(first + DATA), zero), m)
+        y = carray(pointer_to(load64(second + DATA), zero), m)
+        bar = carray(pointer_to(out_bar, zero), n)
+        to = carray(pointer_to(x_bar, zero), m)
+        for i in range(m):
+            part = bar[i if reduction == 0 else 0]
+            if reduction == 1:
+                part = like(zero, part / m)
+            slope = x[i] - y[i]
+            slope = most if slope > most else -most if slope < -most else slope
+            share = part * (slope / unit)
+            to[i] = to[i] + share if add else share
+    return 1 if possible else 0
+
+
+def huber_x(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
+    x, y = tuple_get(record, 6), tuple_get(record, 7)
+    return of_huber(zero, record, x, y, out_bar, n, x_bar, m, add)
+
+
+def huber_y(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
+    x, y = tuple_get(record, 6), tuple_get(record, 7)
+    return of_huber(zero, record, y, x, out_bar, n, x_bar, m, add)
+
+
 #: By the rules' modules and names; of a variadic primitive one for each of the first inputs.
 KERNELS: dict[str, Any] = {
     "gathering.add_x": add_x,
@@ -381,6 +422,8 @@ KERNELS: dict[str, Any] = {
     "joining.stack_x": tuple(part_of(i, True) for i in range(3)),
     "linalg.dot_x": dot_x,
     "linalg.dot_y": dot_y,
+    "losses.huber_x": huber_x,
+    "losses.huber_y": huber_y,
     "losses.mse_x": mse_x,
     "losses.mse_y": mse_y,
     "sorting.sorted_x": along_x,  # of positions that don't repeat

@@ -46,7 +46,7 @@ def in_place(function: Callable[..., Any], name: str) -> Callable[..., Any]:
                 if type(operand) is Tensor and operand is not self:
                     check_overlap(self._array, operand._array)
         recorded = modes.grad and _any_recorded((self, *args, *kwargs.values()))
-        if in_one_step is not None and not (recorded or kwargs) and _fits(self, args):
+        if in_one_step is not None and not (recorded or kwargs) and _fits(in_one_step, self, args):
             _compute(in_one_step, self._array, args[0])
             return self
         source = self
@@ -89,17 +89,22 @@ OVERLAPPING = frozenset(
     addbmm_ addmm_ addmv_ addr_ baddbmm_ index_fill_ masked_fill_ masked_scatter_
     """.split()  # noqa: SIM905 - readable so
 )
+#: What gives integers of integers, whatever they are.
+WHOLE = (np.add, np.subtract, np.multiply)
+#: Larger numbers may be no int64.
+LONG = 1 << 62
 #: Larger numbers may be infinite in float32, and raise an error before anything is computed.
 HUGE = 1e38
 
 
-def _fits(target: Tensor, operands: tuple[Any, ...]) -> bool:
+def _fits(ufunc: np.ufunc, target: Tensor, operands: tuple[Any, ...]) -> bool:
     """Whether a ufunc of ``target`` and its one operand gives a result of the same kind.
 
     And nothing has to be recorded: the place of a view may be another than it knows.
     """
     spec = target._spec
-    if len(operands) != 1 or spec.dtype.char not in "fd" or (spec.special and modes.grad):
+    kinds = "fdl" if ufunc in WHOLE else "fd"
+    if len(operands) != 1 or spec.dtype.char not in kinds or (spec.special and modes.grad):
         return False
     operand = operands[0]
     if type(operand) is Tensor:
@@ -107,6 +112,8 @@ def _fits(target: Tensor, operands: tuple[Any, ...]) -> bool:
         if given.special and modes.grad:
             return False
         return given.shape == spec.shape and given.dtype is spec.dtype
+    if spec.dtype.char == "l":
+        return type(operand) is int and abs(operand) < LONG
     return type(operand) in (float, int) and abs(operand) < HUGE
 
 

@@ -197,7 +197,10 @@ def record(
 
 def _compute(primitive: Primitive, arrays: tuple[np.ndarray, ...]) -> np.ndarray:
     large = arrays[0].nbytes > LARGE_BYTES or arrays[-1].nbytes > LARGE_BYTES
-    large = large or (len(arrays) == 3 and arrays[1].nbytes > LARGE_BYTES)
+    if len(arrays) == 3:
+        large = large or arrays[1].nbytes > LARGE_BYTES
+    elif not large and arrays[0].nbytes * arrays[-1].size > LARGE_BYTES:
+        large = arrays[0].shape != arrays[-1].shape  # what they are broadcast to may be
     if large and library.forward is not None:
         array = library.forward(primitive, arrays)
         if array is not None:

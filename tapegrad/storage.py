@@ -159,7 +159,7 @@ _ALONE, _VIEWED = _calibrate()
 
 def version(array: np.ndarray) -> int:
     """How many in-place operations have written to the array's memory."""
-    entry = stamps.get(id(owner(array)))
+    entry = stamps.get(id(array if array.base is None else owner(array)))
     return 0 if entry is None else entry.version
 
 

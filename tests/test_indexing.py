@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import tapegrad
 from tapegrad.autograd import grad
 from tapegrad.operators import functions as tg
 from tapegrad.recording import wrap
@@ -406,6 +407,51 @@ def test_sorting_is_stable_and_puts_nan_last():
     assert tg["argsort"](x, descending=True).tolist() == [3, 1, 4, 0, 2]
     assert tg["sort"](T([True, False])).values.tolist() == [False, True]
     assert tg["sort"](T(3.0)).indices.tolist() == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("descending", [False, True])
+def test_the_first_in_order_are_those_of_sort(descending, dtype):
+    tapegrad.warmup()
+    rng = np.random.default_rng(0)
+    for shape in ((9,), (40, 7), (3, 200), (2, 1)):
+        array = rng.integers(-4, 5, shape).astype(dtype)
+        array[rng.random(shape) < 0.2] = np.nan
+        for x in (T(array), T(array * 0), T(np.sort(array)), T(-np.sort(array))):
+            expected = tg["sort"](x, descending=descending).values.numpy()
+            for k in (1, 2, 5, 16):
+                if k <= shape[-1]:
+                    values, indices = tg["topk"](x, k, largest=descending)
+                    np.testing.assert_array_equal(values.numpy(), expected[..., :k])
+                    taken = np.take_along_axis(x.numpy(), indices.numpy(), -1)
+                    np.testing.assert_array_equal(taken, values.numpy())
+                    assert all(len(set(row)) == k for row in indices.reshape(-1, k).tolist())
+
+
+@pytest.mark.parametrize("name", ["cummax", "cummin"])
+def test_running_extrema_are_the_last_ones(name):
+    tapegrad.warmup()
+    sign = 1 if name == "cummax" else -1
+    x = T([[1.0, 2.0, 2.0, -1.0, 3.0, 3.0], [np.nan, 1.0, np.nan, 2.0, -np.inf, np.inf]]) * sign
+    values, indices = tg[name](x, 1)
+    assert indices.tolist() == [[0, 1, 2, 2, 4, 5], [0, 0, 2, 2, 2, 2]]
+    assert values[0].tolist() == [sign * v for v in (1, 2, 2, 2, 3, 3)]
+    assert values[1].isnan().all()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_gathering_along_each_axis(axis):
+    tapegrad.warmup()
+    rng = np.random.default_rng(0)
+    x = T(rng.normal(size=(4, 5, 6)))
+    whole = [4, 5, 6]
+    whole[axis] = 9
+    for sizes in (whole, [2, 3, 4], [4, 5, 6]):
+        index = rng.integers(0, x.shape[axis], sizes)
+        places = list(np.indices(sizes))
+        places[axis] = index
+        found = tg["gather"](x, axis, T(index))
+        np.testing.assert_array_equal(found.numpy(), x.numpy()[tuple(places)])
 
 
 def test_unique():

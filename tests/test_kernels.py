@@ -378,7 +378,10 @@ STRUCTURAL = {
     "matrix_products.folded_y": (lambda x, y: x @ y, [(2, 3, 4), (4, 5)]),
     "matrix_products.matmul_x": (lambda x, y: x @ y, [(2, 3, 4, 5), (2, 3, 5, 6)]),
     "matrix_products.matmul_y": (lambda x, y: x @ y, [(3, 4, 5), (3, 5, 6)]),
-    "indexing.basic_x": (lambda x: x[:, None, -1] * x[::2, ..., 1:4].sum(), [(3, 4)]),
+    "indexing.basic_x": (
+        lambda x: x[:, None, -1] * x[::2, ..., 1:4].sum() + x[..., ::2].sum() * x[..., 1],
+        [(3, 4)],
+    ),
     "losses.bce_logits_x": (
         lambda x, y: tapegrad.nn.functional.binary_cross_entropy_with_logits(x, y),
         [(3, 4), (3, 4)],
@@ -461,6 +464,10 @@ STRUCTURAL = {
         lambda x, y: x.index_add(0, tapegrad.tensor([2, 0, 2]), y),
         [(4, 2), (3, 2)],
     ),
+    "gathering.along_x": (
+        lambda x: x.gather(1, INDEX) * x.gather(0, INDEX % 2)[:, :1] + x.view(-1).gather(0, ROW)[0],
+        [(3, 3)],
+    ),
     "gathering.masked_fill_x": (
         lambda x: (
             x.masked_fill(tapegrad.arange(12).reshape(3, 4) % 3 == 0, tapegrad.tensor(2.0))
@@ -471,9 +478,7 @@ STRUCTURAL = {
         [(3, 4)],
     ),
     "indexing.advanced_x": (
-        lambda x: (
-            x[INDEX] * x.gather(1, INDEX).sum() + x[[0, -1, -1]][1] * x[INDEX, [[1, 0]]].sum()
-        ),
+        lambda x: x[INDEX] * x[[0, -1, -1]][1] * x[INDEX, [[1, 0]]].sum(),
         [(3, 4)],
     ),
     "indexing.put_y": (
@@ -488,6 +493,14 @@ STRUCTURAL = {
     "flipping.flip_x": (lambda x: x.flip(1) * x.flip(0), [(3, 4, 2)]),
     "matrix_products.dot_x": (lambda x, y: x @ y, [(5,), (5,)]),
     "matrix_products.dot_y": (lambda x, y: tapegrad.dot(x, y), [(5,), (5,)]),
+    "losses.huber_x": (
+        lambda x, y: tapegrad.nn.functional.huber_loss(x, y, delta=0.3),
+        [(3, 4), (3, 4)],
+    ),
+    "losses.huber_y": (
+        lambda x, y: tapegrad.nn.functional.smooth_l1_loss(x, y, beta=0.4, reduction="none"),
+        [(3, 4), (3, 4)],
+    ),
     "losses.mse_x": (lambda x, y: tapegrad.nn.functional.mse_loss(x, y), [(3, 4), (3, 4)]),
     "losses.mse_y": (lambda x, y: tapegrad.nn.functional.mse_loss(x, y), [(3, 4), (3, 4)]),
     "sorting.sorted_x": (lambda x: x.sort(0)[0] * x.topk(4)[0], [(3, 4)]),
@@ -497,6 +510,7 @@ STRUCTURAL = {
     "statistics.var_x": (lambda x: x.var(1).sum() + x.var((1, 2), correction=0), [(3, 4, 2)]),
 }
 INDEX = tapegrad.tensor([[0, 2], [1, 1], [2, 0]])
+ROW = tapegrad.tensor([5, 0, 5])
 
 
 @native_only

@@ -323,3 +323,37 @@ def test_results_outlive_everything():
     kept = [(x * float(i)).detach().numpy() for i in range(4)]
     for i, array in enumerate(kept):
         np.testing.assert_array_equal(array, x.detach().numpy() * np.float32(i))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        [(900, 901), (901,)],
+        [(900, 901), (900, 1)],
+        [(900, 1), (901,)],
+        [(130, 1, 70), (120, 70)],
+        [(64, 40, 1, 1), (1, 40, 16, 32)],
+        [(40, 1, 30, 40), (30, 30, 40)],  # four dimensions that can't be merged
+        [(1, 600, 700), (3, 600, 1)],
+    ],
+    ids=str,
+)
+def test_what_is_broadcast_to_a_large_array(shapes, dtype):
+    rng = np.random.default_rng(0)
+    x, y = (rng.normal(size=shape).astype(dtype) for shape in shapes)
+    for a, b in ((x, y), (y, x), (x[..., ::-1], y)):
+        for ufunc in (np.subtract, np.maximum, np.less):
+            found = ufunc(tg.from_numpy(a.copy()), tg.from_numpy(b)).numpy()
+            np.testing.assert_array_equal(found, ufunc(a, b), strict=True)
+            assert found.flags.c_contiguous
+
+
+def test_what_is_broadcast_to_a_transposed_array():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(700, 700)), rng.normal(size=700)
+    for row in (y, y[:, None]):
+        found = tg.from_numpy(x).T - tg.from_numpy(row.copy())
+        np.testing.assert_array_equal(found.numpy(), x.T - row)
+    with pytest.raises(RuntimeError, match="must match the size"):
+        tg.from_numpy(x) - tg.from_numpy(rng.normal(size=(701, 1)))

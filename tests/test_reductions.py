@@ -264,6 +264,22 @@ def test_sums_of_large_arrays(dtype, shape, axis, keepdim):
         np.testing.assert_allclose(found.numpy(), expected.astype(dtype), limit, limit, strict=True)
 
 
+@pytest.mark.parametrize("shape", [(1000,), (3, 70), (2, 5, 40), (120, 1)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_longer_running_sums(dtype, shape):
+    tg.warmup()
+    array = np.random.default_rng(0).normal(size=shape).astype(dtype)
+    weights = np.random.default_rng(1).normal(size=shape).astype(dtype)
+    x = tg.from_numpy(array).requires_grad_()
+    out = x.cumsum(-1)
+    (reversed_sum,) = tg.autograd.grad(out, x, tg.from_numpy(weights), create_graph=True)
+    exact = np.flip(np.flip(weights, -1).cumsum(-1, dtype=np.longdouble), -1)
+    limit = {"rtol": 1e-4, "atol": 1e-5} if dtype == np.float32 else {"rtol": 1e-11, "atol": 1e-12}
+    expected = array.cumsum(-1, dtype=np.longdouble)
+    np.testing.assert_allclose(out.detach().numpy(), expected.astype(dtype), **limit)
+    np.testing.assert_allclose(reversed_sum.numpy(), exact.astype(dtype), **limit)
+
+
 def test_infinities_and_nans_in_large_sums():
     tg.warmup()
     x = tg.ones(3, 5000)

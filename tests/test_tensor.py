@@ -294,6 +294,26 @@ def test_as_torch(expression):
     assert both[0] == both[1]
 
 
+def test_integers_in_place():
+    x = tg.arange(4)
+    memory = x.numpy()
+    x += 1
+    x *= tg.tensor([2, 3, 4, 5])
+    x.sub_(2)
+    assert memory.tolist() == [0, 4, 10, 18]
+    count = tg.tensor((1 << 63) - 1)
+    assert count.add_(1).item() == -(1 << 63)  # as in torch
+    with pytest.raises(RuntimeError, match="can't be cast"):
+        x += 0.5
+    with pytest.raises(RuntimeError, match="can't be cast"):
+        x /= 2
+    with pytest.raises((RuntimeError, OverflowError)):
+        x += 1 << 70
+    assert memory.tolist() == [0, 4, 10, 18]
+    x += True
+    assert memory.tolist() == [1, 5, 11, 19]
+
+
 @pytest.mark.parametrize("view", [False, True])
 def test_in_place_with_an_operand_alone_that_requires_grad(view):
     """The old value is kept for the operand's gradient, as torch keeps it."""

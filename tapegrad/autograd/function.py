@@ -27,7 +27,7 @@ from tapegrad.primitive import Primitive
 from tapegrad.recording import output, wrap
 from tapegrad.rules.indexing import alias_
 from tapegrad.spec import Spec
-from tapegrad.storage import stamp, version
+from tapegrad.storage import is_stale, stamp
 from tapegrad.tape import PARAMS, PLACE, Record, tape, unshared
 from tapegrad.tensor import Tensor, View, place_of, view_of
 
@@ -320,23 +320,26 @@ class Function(metaclass=_FunctionMeta):
             args = bound.args
         elif kwargs:
             args = inspect.signature(cls.forward).bind(ctx, *args, **kwargs).args[1:]
-        tensors = tuple(a for a in args if isinstance(a, Tensor))
-        places = tuple(map(place_of, tensors))
+        positions = [i for i, a in enumerate(args) if isinstance(a, Tensor)]
+        tensors = tuple([args[i] for i in positions])
+        places = tuple([place_of(t) if t._spec.special else t._place for t in tensors])
+        needs = [False] * len(args)
+        for i, place in zip(positions, places, strict=True):
+            needs[i] = place is not None
         ctx._argument_count = len(args)
-        ctx._positions = tuple(i for i, a in enumerate(args) if isinstance(a, Tensor))
-        ctx._input_specs = tuple(t._spec for t in tensors)
-        ctx.needs_input_grad = tuple(
-            isinstance(a, Tensor) and place_of(a) is not None for a in args
-        )
-        versions = [version(t._array) for t in tensors]
+        ctx._positions = tuple(positions)
+        ctx._input_specs = tuple([t._spec for t in tensors])
+        ctx.needs_input_grad = tuple(needs)
+        started = tape.next_serial()
         with no_grad():
             if with_setup:
                 result = cls.forward(*args)
                 cls.setup_context(ctx, args, result)
             else:
                 result = cls.forward(ctx, *args)
-        _check_dirty(ctx, result, tensors, versions)
-        if not modes.grad or all(place is None for place in places):
+        if ctx._dirty:
+            _check_dirty(ctx, result, tensors, started)
+        if True not in needs or not modes.grad:
             return result
         return _recorded(ctx, result, tensors, places)
 
@@ -353,19 +356,26 @@ class Function(metaclass=_FunctionMeta):
 
 
 def _check_dirty(
-    ctx: BackwardCFunction, result: Any, tensors: tuple[Tensor, ...], versions: list[int]
+    ctx: BackwardCFunction, result: Any, tensors: tuple[Tensor, ...], started: int
 ) -> None:
     outputs = result if type(result) is tuple else (result,)
     for tensor in ctx._dirty:
-        if not any(tensor is o for o in outputs):
+        if _index_of(tensor, outputs) < 0:
             raise RuntimeError(
                 "Some elements marked as dirty during the forward method were not returned as "
                 "output. The inputs that are modified inplace must all be outputs of the Function."
             )
         check_writable(tensor)
-        for given, before in zip(tensors, versions, strict=True):
-            if given is tensor and version(tensor._array) == before:
-                stamp(tensor._array, tape.next_serial())  # forward wrote through NumPy
+        if _index_of(tensor, tensors) >= 0 and not is_stale(tensor._array, started):
+            stamp(tensor._array, tape.next_serial())  # forward wrote through NumPy
+
+
+def _index_of(value: Any, values: tuple[Any, ...]) -> int:
+    """Where the value itself is among some; -1: nowhere. `any` and `next` take thrice as long."""
+    for i, other in enumerate(values):
+        if other is value:
+            return i
+    return -1
 
 
 def _recorded(
@@ -377,24 +387,24 @@ def _recorded(
     constant = [
         not isinstance(v, Tensor)
         or not v._spec.differentiable
-        or any(v is c for c in ctx._constant_outputs)
+        or _index_of(v, ctx._constant_outputs) >= 0
         for v in values
     ]
-    ctx._output_specs = tuple(v._spec if isinstance(v, Tensor) else None for v in values)
-    if all(constant):
+    ctx._output_specs = tuple([v._spec if isinstance(v, Tensor) else None for v in values])
+    if False not in constant:
         return result
-    spec = next(v._spec for v, c in zip(values, constant, strict=True) if not c)
+    spec = values[constant.index(False)]._spec
     primitive = ctx._forward_cls._primitive(len(values))
     place = tape.next_serial()
-    shapes = tuple(t._spec.shape for t in tensors)
+    shapes = tuple([spec.shape for spec in ctx._input_specs])
     saved = (None,) * (len(tensors) + 1)
     ctx._place = unshared(place)
-    kept = sum(t._spec.nbytes for t in ctx._to_save if t is not None)
+    kept = sum([t._spec.nbytes for t in ctx._to_save if t is not None])
     tape.append((place, primitive.code, spec.number, (ctx, shapes), *places, *saved), kept)
     outputs: list[Any] = []
     for i, value in enumerate(values):
         if constant[i]:
-            is_input = isinstance(value, Tensor) and any(value is t for t in tensors)
+            is_input = isinstance(value, Tensor) and _index_of(value, tensors) >= 0
             outputs.append(wrap(value._array) if is_input else value)
             continue
         own = place
@@ -411,10 +421,10 @@ def _placed(
     ctx: BackwardCFunction, value: Tensor, place: int, tensors: tuple[Tensor, ...]
 ) -> Tensor:
     """An output at its place: itself, or a view of an input that was returned as it is."""
-    if any(value is d for d in ctx._dirty):
+    if _index_of(value, ctx._dirty) >= 0:
         move(value, place)
         return value
-    if any(value is t for t in tensors) or value._place is not None:
+    if _index_of(value, tensors) >= 0 or value._place is not None:
         base, value = value, wrap(value._array)
         value._extra = View(base, alias_, ((...,),), False)
         value._spec = value._spec.as_special
@@ -435,13 +445,11 @@ def _save(
     def saved(tensor: Tensor | None) -> SavedTensor | None:
         if tensor is None:
             return None
-        dirty = any(tensor is d for d in ctx._dirty)
-        position = next((i for i, v in enumerate(values) if v is tensor), None)
-        source = next((i for i, t in enumerate(tensors) if t is tensor), None)
-        if position is not None and (source is None or dirty):
-            constant = any(tensor is c for c in ctx._constant_outputs)
+        position, source = _index_of(tensor, values), _index_of(tensor, tensors)
+        if position >= 0 and (source < 0 or _index_of(tensor, ctx._dirty) >= 0):
+            constant = _index_of(tensor, ctx._constant_outputs) >= 0
             return SavedTensor(tensor, None, None if constant else position)
-        return SavedTensor(tensor, place_of(tensor) if source is None else places[source])
+        return SavedTensor(tensor, place_of(tensor) if source < 0 else places[source])
 
     ctx._saved = tuple(map(saved, ctx._to_save))
     ctx._for_forward = tuple(map(saved, ctx._for_forward))

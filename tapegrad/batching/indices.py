@@ -45,6 +45,13 @@ def taken(primitive: Primitive, size: int, values: Values, lifted: Lifted, param
     return out.movedim(moved, 0) if moved else out
 
 
+def along(primitive: Primitive, size: int, values: Values, lifted: Lifted, params: Any) -> Any:
+    """What `gather` takes of ``x``."""
+    index, axis = params
+    all_of_them = np.broadcast_to(index, (size, *index.shape))
+    return Primitive.apply(primitive, values, (np.ascontiguousarray(all_of_them), axis + 1))
+
+
 def scattered(primitive: Primitive, size: int, values: Values, lifted: Lifted, params: Any) -> Any:
     """Zeros with ``x`` at an index."""
     shape, index = params

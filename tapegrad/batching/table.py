@@ -128,6 +128,7 @@ _FAMILIES: dict[Any, tuple[Any, ...]] = {
     ),
     shapes.one_batch: (folding.unfold_forward, folding.fold_forward),
     indices.taken: (indexing.advanced_forward,),
+    indices.along: (gathering.along_forward,),
     indices.scattered: (
         indexing.accumulate_at_forward, contraction.put_zeros_forward, sorting.spread_forward,
     ),

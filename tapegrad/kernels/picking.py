@@ -20,6 +20,7 @@ from tapegrad.kernels.native import (
     NDIM,
     STRIDES,
     TYPE,
+    as_float,
     as_int,
     copy_bytes,
     like,
@@ -134,6 +135,57 @@ def advanced_x(
             start, given = position(one, other, i, j) * width, (i * columns + j) * width
             for k in range(width):
                 to[start + k] += bar[given + k]
+    return 1
+
+
+@register_jitable
+def blocks_of(index: Any, axis: Any, shape: Any, total: Any, tools: Any) -> Any:
+    """How many blocks an index along an axis goes through, how much it takes of each, the width.
+
+    0 blocks: it is no dense array of integers, or other dimensions are shorter than the array's.
+    """
+    known = carray(pointer_to(tools, types.int64(1)), TOOL_FIELDS)
+    ndim = tuple_size(shape)
+    possible = load64(index + TYPE) == known[ARRAY_KIND] and load64(index + DESCR) == known[INT64]
+    possible = possible and is_dense(index) and total > 0
+    count, width, taken = total, types.int64(1), types.int64(1)
+    if ndim > 1:
+        possible = possible and load32(index + NDIM) == ndim
+    for k in range(load32(index + NDIM) if possible else 0):
+        n = load64(load64(index + DIMENSIONS) + 8 * k)
+        taken *= n
+        if ndim > 1 and k == axis:
+            count = n
+        elif ndim > 1:
+            possible = possible and n == as_int(tuple_get(shape, k))
+            width *= n if k > axis else 1
+    if not possible or taken != total:
+        return types.int64(0), count, width
+    return total // (count * width), count, width
+
+
+def along_x(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
+    params = tuple_get(record, 3)
+    index, axis, shape = tuple_get(params, 0), as_int(tuple_get(params, 1)), tuple_get(params, 2)
+    blocks, count, width = blocks_of(index, axis, shape, n, tools)
+    size = as_int(tuple_get(shape, axis))
+    if x_bar == 0:
+        one = (load64(index + DATA) if blocks > 0 else types.int64(0), types.int64(0), n, size)
+        other = (types.int64(0), types.int64(0), types.int64(0), types.int64(0))
+        return 1 if blocks > 0 and is_within(types.int64(1), n, one, other) else 0
+    places = carray(pointer_to(load64(index + DATA), types.int64(0)), n)
+    bar = carray(pointer_to(out_bar, zero), n)
+    to = carray(pointer_to(x_bar, zero), m)
+    for i in range(0 if add else m):
+        to[i] = zero
+    for b in range(blocks):
+        for i in range(b * count, (b + 1) * count):
+            for k in range(width):
+                at = places[i * width + k]
+                at = at + size if at < 0 else at
+                to[(b * size + at) * width + k] += bar[i * width + k]
     return 1
 
 
@@ -349,18 +401,61 @@ def mse_y(
     return of_difference(zero, record, y, x, out_bar, n, x_bar, m, add)
 
 
+@register_jitable
+def of_huber(
+    zero: Any, record: Any, first: Any, second: Any, out_bar: Any, n: Any, x_bar: Any, m: Any,
+    add: Any,
+) -> Any:  # fmt: skip
+    possible = is_dense(first) and is_dense(second)
+    if possible and x_bar != 0:
+        params = tuple_get(record, 3)
+        delta, scale = as_float(tuple_get(params, 0)), as_float(tuple_get(params, 1))
+        reduction = as_int(tuple_get(params, 2))
+        most, unit = like(zero, delta), like(zero, scale)
+        x = carray(pointer_to(load64(first + DATA), zero), m)
+        y = carray(pointer_to(load64(second + DATA), zero), m)
+        bar = carray(pointer_to(out_bar, zero), n)
+        to = carray(pointer_to(x_bar, zero), m)
+        for i in range(m):
+            part = bar[i if reduction == 0 else 0]
+            if reduction == 1:
+                part = like(zero, part / m)
+            slope = x[i] - y[i]
+            slope = most if slope > most else -most if slope < -most else slope
+            share = part * (slope / unit)
+            to[i] = to[i] + share if add else share
+    return 1 if possible else 0
+
+
+def huber_x(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
+    x, y = tuple_get(record, 6), tuple_get(record, 7)
+    return of_huber(zero, record, x, y, out_bar, n, x_bar, m, add)
+
+
+def huber_y(
+    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+) -> Any:
+    x, y = tuple_get(record, 6), tuple_get(record, 7)
+    return of_huber(zero, record, y, x, out_bar, n, x_bar, m, add)
+
+
 #: By the rules' modules and names; of a variadic primitive one for each of the first inputs.
 KERNELS: dict[str, Any] = {
     "embedding.embedding_x": embedding_x,
     "gathering.add_x": add_x,
+    "gathering.along_x": along_x,
     "gathering.masked_fill_x": masked_fill_x,
     "indexing.advanced_x": advanced_x,
     "indexing.put_y": put_y,
     "joining.cat_x": tuple(part_of(i, False) for i in range(3)),
     "joining.stack_x": tuple(part_of(i, True) for i in range(3)),
-    "matrix_products.dot_x": dot_x,
-    "matrix_products.dot_y": dot_y,
+    "losses.huber_x": huber_x,
+    "losses.huber_y": huber_y,
     "losses.mse_x": mse_x,
     "losses.mse_y": mse_y,
-    "sorting.sorted_x": advanced_x,  # of positions that don't repeat
+    "matrix_products.dot_x": dot_x,
+    "matrix_products.dot_y": dot_y,
+    "sorting.sorted_x": along_x,  # of positions that don't repeat
 }

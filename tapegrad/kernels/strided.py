@@ -54,14 +54,21 @@ def basic_x(
             sizes = tuple_set_item(sizes, k, as_int(tuple_get(shape, k)))
             counts = tuple_set_item(counts, k, as_int(tuple_get(shape, k)))
         room = vector()
+        named = types.int64(0)
+        for k in range(tuple_size(index)):
+            kind = load64(tuple_get(index, k) + TYPE)
+            named += 1 if kind in (slice_type, int_type) else 0
         for k in range(tuple_size(index)):
             item = tuple_get(index, k)
             kind = load64(item + TYPE)
             if item == none:
                 continue
+            if kind == loops[KINDS + 3]:
+                # An ellipsis leaves the dimensions that nothing else names as they are.
+                found += ndim - named
+                continue
             if found >= ndim or (kind != slice_type and kind != int_type):
-                # An ellipsis at the end leaves the other dimensions as they are.
-                possible = possible and k == tuple_size(index) - 1 and kind == loops[KINDS + 3]
+                possible = False
                 break
             size = as_int(tuple_get(shape, found))
             if kind == int_type:

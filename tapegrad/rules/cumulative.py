@@ -13,14 +13,28 @@ import numpy as np
 
 from tapegrad.axes import wrap_axis
 from tapegrad.declaration import public
+from tapegrad.fused import fused
 from tapegrad.primitive import select, structural
 from tapegrad.rules.arguments import refuse, with_numpy_names
-from tapegrad.rules.gathering import constant, mesh
-from tapegrad.rules.indexing import advanced_forward, advanced_x
+from tapegrad.rules.gathering import along_forward, along_x, constant
 from tapegrad.rules.results import named
 
-cummax_ = structural("cummax", advanced_forward, advanced_x)
-cummin_ = structural("cummin", advanced_forward, advanced_x)
+cummax_ = structural("cummax", along_forward, along_x)
+cummin_ = structural("cummin", along_forward, along_x)
+
+
+def _attained(ufunc: np.ufunc, x: np.ndarray, axis: int) -> np.ndarray:
+    """Where the running extremum is: the last of equal elements, and the last nan."""
+    kernel = fused("running_extrema", x) if axis == x.ndim - 1 else None
+    n = x.shape[axis]
+    if kernel is not None:
+        index = np.empty(x.shape, np.int64)
+        kernel(x.size // n, x, index, n, ufunc is np.maximum)
+        return index
+    extremum = ufunc.accumulate(x, axis)
+    positions = np.arange(n).reshape([-1 if d == axis else 1 for d in range(x.ndim)])
+    attained = (x == extremum) | (x != x)
+    return np.maximum.accumulate(np.where(attained, positions, 0), axis)
 
 
 def _running(name: str, primitive: Any, ufunc: np.ufunc, input: Any, dim: int) -> Any:
@@ -30,12 +44,8 @@ def _running(name: str, primitive: Any, ufunc: np.ufunc, input: Any, dim: int) -
     x = input._array
     if not x.ndim:
         return result(input.clone(), constant(input, np.zeros((), np.int64)))
-    extremum = ufunc.accumulate(x, axis)
-    positions = np.arange(x.shape[axis]).reshape([-1 if d == axis else 1 for d in range(x.ndim)])
-    # The last of equal elements, and the last nan.
-    attained = (x == extremum) | (x != x)
-    index = np.maximum.accumulate(np.where(attained, positions, 0), axis)
-    return result(primitive(input, mesh(index, axis)), constant(input, index.copy()))
+    index = _attained(ufunc, x, axis)
+    return result(primitive(input, index, axis), constant(input, index.copy()))
 
 
 @public

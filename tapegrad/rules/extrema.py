@@ -16,7 +16,7 @@ from tapegrad.declaration import public
 from tapegrad.primitive import Primitive, select, structural
 from tapegrad.rules.arguments import dtype_name, refuse, with_numpy_names, with_out
 from tapegrad.rules.clamping import maximum, minimum
-from tapegrad.rules.gathering import constant, mesh
+from tapegrad.rules.gathering import along_forward, constant
 from tapegrad.rules.reductions import kept
 from tapegrad.rules.results import named
 
@@ -139,7 +139,7 @@ def min_at_forward(x, axis, keepdims, index):
 def taken_forward(x, axis, keepdims, index):
     if not axis:
         return x.copy()
-    out = x[mesh(index, axis[0])]
+    out = along_forward(x, index, axis[0])
     return out if keepdims else out.squeeze(axis)
 
 

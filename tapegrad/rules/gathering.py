@@ -6,6 +6,7 @@ All of it is indexing by arrays (`tapegrad.rules.indexing`): ``gather`` along di
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from tapegrad.primitive import Primitive, structural
 from tapegrad.rules.arguments import dtype_name, with_out
 from tapegrad.rules.indexing import (
     ALL,
+    accumulate_at,
     add_at,
     advanced_forward,
     advanced_x,
@@ -37,8 +39,34 @@ def constant_forward(x, array):
     return array
 
 
+def along_forward(x, index, axis):
+    """What `gather` does; of a vector it takes an index of any shape."""
+    if x.ndim == 1:
+        return np.asarray(x[index])
+    own, others = list(x.shape), list(index.shape)
+    n, count = own.pop(axis), others.pop(axis)
+    kernel = fused("gathered", x) if own == others and index.flags.c_contiguous else None
+    if kernel is None or not index.size:
+        return x[mesh(index, axis)]
+    out = np.empty(index.shape, x.dtype)
+    width = math.prod(x.shape[axis + 1 :])
+    kernel(index.size // (count * width), x, index, out, n, count, width)
+    return out
+
+
+def along_x(out_bar, x_shape, index, axis):
+    return accumulate_at(out_bar, x_shape, positions_along(x_shape, index, axis))
+
+
+def positions_along(shape: tuple[int, ...], index: np.ndarray, axis: int) -> Any:
+    """The index of what `along_forward` takes of an array of a shape."""
+    return (index,) if len(shape) == 1 else mesh(index, axis)
+
+
 constant_ = structural("constant", constant_forward, None)
-gather_ = structural("gather", advanced_forward, advanced_x)
+gather_ = structural("gather", along_forward, along_x)
+#: The same of an index of which some dimensions are broadcast.
+gather_broadcast = structural("gather", advanced_forward, advanced_x)
 take_ = structural("take", advanced_forward, advanced_x)
 index_select_ = structural("index_select", advanced_forward, advanced_x)
 masked_select_ = structural("masked_select", advanced_forward, advanced_x)
@@ -79,7 +107,7 @@ def _long_index(index: Any, name: str, wanted: str = "int32/int64") -> np.ndarra
     array = index._array if hasattr(index, "_array") else np.asarray(index)
     if array.dtype.char not in "ilq":
         raise RuntimeError(f"{name}(): Expected dtype {wanted} for index")
-    return array.astype(INT64)
+    return array.astype(INT64, "C")
 
 
 INT64, UINT64 = np.dtype(np.int64), np.dtype(np.uint64)
@@ -101,8 +129,8 @@ def check_bounds(index: np.ndarray, axis: int, size: int, error: Any, text: str 
         raise error(f"{text}index {bad} is out of bounds for dimension {axis} with size {size}")
 
 
-def mesh_of(input: Any, dim: int, index: Any, name: str, src: Any = None) -> Any:
-    """The axis, and the index that `gather` and `scatter` share, checked."""
+def along(input: Any, dim: int, index: Any, name: str, src: Any = None) -> tuple[np.ndarray, int]:
+    """The index that `gather` and `scatter` share, as an array, checked; and its axis."""
     shape = input._spec.shape
     axis = wrap_axis(dim, len(shape))
     array = _long_index(index, name)
@@ -110,7 +138,7 @@ def mesh_of(input: Any, dim: int, index: Any, name: str, src: Any = None) -> Any
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
     if src is None and len(shape) == array.ndim == 1:
         check_bounds(array, axis, shape[0], RuntimeError)
-        return (array,)
+        return array, axis
     within = src._spec.shape if src is not None else None
     if within is not None:
         if max(len(within), 1) != max(array.ndim, 1):
@@ -128,7 +156,12 @@ def mesh_of(input: Any, dim: int, index: Any, name: str, src: Any = None) -> Any
                 f"Expected {sizes}dimension {axis} and to be no larger size than src {list(within)}"
             )
     check_bounds(array, axis, shape[axis] if shape else 1, RuntimeError)
-    return mesh(array, axis) if array.ndim else (array.reshape(1),)
+    return array if array.ndim else array.reshape(1), axis
+
+
+def mesh_of(input: Any, dim: int, index: Any, name: str, src: Any = None) -> Any:
+    """The positions that `scatter` writes to."""
+    return mesh(*along(input, dim, index, name, src))
 
 
 def as_vector(input: Any) -> Any:
@@ -149,9 +182,8 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> An
     Raises RuntimeError for an index that is too large, out of bounds, or not of integers.
     """
     if not index._spec.size:  # of any dtype and number of dimensions
-        return gather_(input.reshape(-1), (np.empty(index._spec.shape, np.int64),))
-    where = mesh_of(input, dim, index, "gather")
-    out = Primitive.apply(gather_, (as_vector(input),), (where,))
+        return gather_(input.reshape(-1), np.empty(index._spec.shape, np.int64), 0)
+    out = Primitive.apply(gather_, (as_vector(input),), along(input, dim, index, "gather"))
     return shaped(out, index._spec.shape)
 
 
@@ -169,8 +201,12 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Any:
             f"but got {len(shape)} dimensions for input, and {array.ndim} dimensions for indices"
         )
     n = shape[axis]
-    where = mesh(np.where(array < 0, array + n, array), axis)
-    check_bounds(where[axis], axis, n, IndexError)
+    if not is_within(array, n):
+        array = np.where(array < 0, array + n, array)
+        check_bounds(array, axis, n, IndexError)
+    if shape[:axis] == array.shape[:axis] and shape[axis + 1 :] == array.shape[axis + 1 :]:
+        return Primitive.apply(gather_, (input,), (array, axis))
+    where = mesh(array, axis)
     # A dimension of size 1 of the input is read at 0, one of the index broadcasts by itself.
     others = [
         np.zeros(1, np.int64) if d != axis and shape[d] == 1 else w for d, w in enumerate(where)
@@ -180,7 +216,7 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Any:
             others[d] = np.arange(size).reshape([-1 if k == d else 1 for k in range(len(shape))])
         elif d != axis and size == 1:
             others[d] = others[d].reshape([1] * len(shape))
-    return gather_(input, tuple(others))
+    return gather_broadcast(input, tuple(others))
 
 
 # -- along one dimension ---------------------------------------------------------------------------
@@ -300,6 +336,8 @@ def _index_item(item: Any) -> Any:
 def _positions(input: Any, index: Any, name: str) -> tuple[np.ndarray, ...]:
     array = _long_index(index, name, "int64")
     n = input._spec.size
+    if input._spec.ndim == 1 and is_within(array, n):
+        return (array,)
     for i in array[(array < -n) | (array >= n)].ravel().tolist()[:1]:
         raise IndexError(f"out of range: tried to access index {i} on a tensor of {n} elements.")
     where = np.unravel_index(np.where(array < 0, array + n, array), input._spec.shape or (1,))

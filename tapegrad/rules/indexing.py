@@ -61,10 +61,19 @@ embed = structural("embed", embed_forward, embed_x, grad_name="SliceBackwardBack
 def advanced_forward(x, index):
     if len(index) == 1 and x.ndim == 1:
         return np.asarray(x[index[0]])
+    last = index[-1]
+    alone = type(last) is np.ndarray and last.dtype.kind == "i"
+    if alone and (len(index) == 1 or _is_whole(index[:-1])):
+        return x.take(last, len(index) - 1)
     at = positions_of(index, x.shape) if x.size >= FEW else None
     if at is None:
         return np.asarray(x[index])
     return x.reshape(at.blocks, at.n, at.width).take(at.places, 1).reshape(at.shape)
+
+
+def _is_whole(items: Any) -> bool:
+    """Whether all items of an index are whole slices; NumPy compares arrays element by element."""
+    return all(item is ALL or (type(item) is slice and item == ALL) for item in items)
 
 
 def advanced_x(out_bar, x_shape, index):
@@ -116,7 +125,7 @@ def add_at(target: np.ndarray, index: Any, x: np.ndarray) -> None:
 def _names_rows(index: Any) -> bool:
     """Whether an index is a vector of integers, and nothing but whole slices after it."""
     first, *rest = index
-    return isinstance(first, np.ndarray) and first.ndim == 1 and all(i == slice(None) for i in rest)
+    return isinstance(first, np.ndarray) and first.ndim == 1 and _is_whole(rest)
 
 
 def add_rows(target: np.ndarray, index: np.ndarray, rows: np.ndarray) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from tapegrad.axes import reduced_axes, wrap_axis
 from tapegrad.broadcast import spread
 from tapegrad.declaration import public
+from tapegrad.fused import fused
 from tapegrad.primitive import Primitive, select, structural
 from tapegrad.rules.arguments import dtype_name, refuse, with_numpy_names
 from tapegrad.rules.arithmetic import div_
@@ -235,6 +236,10 @@ def prod(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = Non
 # -- running sums and products ---------------------------------------------------------------------
 
 
+#: Running sums of fewer terms are NumPy's.
+SHORT = 100
+
+
 def _running(ufunc: Any, x: Any, axis: int) -> Any:
     if not x.ndim:
         return x.copy()
@@ -248,8 +253,21 @@ def _running(ufunc: Any, x: Any, axis: int) -> Any:
     return out if wide is None else out.astype(x.dtype, copy=False)
 
 
+def _running_sum(x: Any, axis: int, step: int) -> Any:
+    """Along an axis, from its first element on; with a step of -1 from its last one."""
+    compiled = x.size > SHORT and axis == x.ndim - 1
+    kernel = fused("running_sums", x) if compiled else None
+    if kernel is not None:
+        out = np.empty_like(x)
+        n = x.shape[-1]
+        kernel(x.size // n, x, out, n, step)
+        return out
+    turn = (*[slice(None)] * axis, slice(None, None, step))
+    return _running(np.add, x[turn], axis)[turn] if x.ndim else x.copy()
+
+
 def cumsum_forward(x, axis):
-    return _running(np.add, x, axis)
+    return _running_sum(x, axis, 1)
 
 
 def cumsum_x(out_bar, axis):
@@ -257,10 +275,7 @@ def cumsum_x(out_bar, axis):
 
 
 def reversed_cumsum_forward(x, axis):
-    if not x.ndim:
-        return x.copy()
-    turn = (*[slice(None)] * axis, slice(None, None, -1))
-    return _running(np.add, x[turn], axis)[turn]
+    return _running_sum(x, axis, -1)
 
 
 def reversed_cumsum_x(out_bar, axis):

@@ -8,15 +8,23 @@ import numpy as np
 
 from tapegrad.axes import wrap_axis
 from tapegrad.declaration import public
+from tapegrad.fused import fused
 from tapegrad.primitive import Primitive, structural
 from tapegrad.rules.arguments import refuse, sizes_of, with_out
-from tapegrad.rules.gathering import INT64, constant, is_within, mesh
-from tapegrad.rules.indexing import ALL, advanced_forward, index_
+from tapegrad.rules.gathering import (
+    INT64,
+    along_forward,
+    constant,
+    is_within,
+    mesh,
+    positions_along,
+)
+from tapegrad.rules.indexing import ALL, advanced_forward, advanced_x, index_
 from tapegrad.rules.results import named
 
 
-def sorted_x(out_bar, x_shape, index):
-    return spread(out_bar, x_shape, index)
+def sorted_x(out_bar, x_shape, index, axis):
+    return spread(out_bar, x_shape, positions_along(x_shape, index, axis))
 
 
 def spread_forward(x, shape, index):
@@ -31,9 +39,10 @@ def spread_x(out_bar, index):
 
 #: Zeros with ``x`` at the positions of an index, none of which repeats.
 spread = structural("spread", spread_forward, spread_x)
-sort_ = structural("sort", advanced_forward, sorted_x)
-topk_ = structural("topk", advanced_forward, sorted_x)
-kthvalue_ = structural("kthvalue", advanced_forward, sorted_x)
+sort_ = structural("sort", along_forward, sorted_x)
+topk_ = structural("topk", along_forward, sorted_x)
+kthvalue_ = structural("kthvalue", along_forward, sorted_x)
+kthvalue_squeezed = structural("kthvalue", advanced_forward, advanced_x)
 
 
 @public
@@ -74,17 +83,24 @@ BACKWARDS = slice(None, None, -1)
 
 #: Of dimensions this long, a few are found without sorting all of them.
 LONG = 100
+#: So many are found in one pass over all.
+HANDFUL = 16
 
 
 def _first(array: np.ndarray, axis: int, descending: bool, k: int) -> np.ndarray:
     """The positions of the ``k`` elements that `_order` puts first; of equal ones, any."""
     n = array.shape[axis]
+    found = fused("leading", array) if 0 < k <= HANDFUL and axis == array.ndim - 1 else None
+    if found is not None:
+        order = np.empty((*array.shape[:-1], k), np.int64)
+        found(order.size // k, array, order, n, k, descending, work=4 * array.nbytes)
+        return order
     if n < LONG or 4 * k > n or not k:
         return _order(array, axis, descending, k)
     end = slice(n - k, n) if descending else slice(0, k)
     part = array.argpartition(n - k if descending else k - 1, axis)[(*(ALL,) * axis, end)]
-    order = _order(array[mesh(part, axis)], axis, descending)
-    return np.asarray(part[mesh(order, axis)])
+    order = _order(along_forward(array, part, axis), axis, descending)
+    return along_forward(part, order, axis)
 
 
 def _given(input: Any, order: np.ndarray) -> Any:
@@ -94,8 +110,8 @@ def _given(input: Any, order: np.ndarray) -> Any:
 
 def _taken(primitive: Any, input: Any, axis: int, order: np.ndarray) -> Any:
     if not input._spec.ndim:
-        return primitive(input.reshape(1), (np.zeros((), np.int64),))
-    return Primitive.apply(primitive, (input,), (mesh(order, axis),))
+        return primitive(input.reshape(1), np.zeros((), np.int64), 0)
+    return Primitive.apply(primitive, (input,), (np.ascontiguousarray(order), axis))
 
 
 @public
@@ -142,17 +158,14 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     if not 0 < k <= (input._spec.shape[axis] if input.ndim else 1):
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {axis}")
     order = _order(input._array, axis, False)
-    where: Any = None
     if input.ndim:
         order = order[(*(ALL,) * axis, slice(k - 1, k))].copy()
-        where = mesh(order, axis)
-        if not keepdim:
-            order = order.squeeze(axis)
-            where = tuple(
-                np.broadcast_to(w, (*order.shape[:axis], 1, *order.shape[axis:])).squeeze(axis)
-                for w in where
-            )
-    values = _taken(kthvalue_, input, axis, order) if where is None else kthvalue_(input, where)
+    if keepdim or not input.ndim:
+        values = _taken(kthvalue_, input, axis, order)
+    else:
+        where = [np.broadcast_to(w, order.shape).squeeze(axis) for w in mesh(order, axis)]
+        order = order.squeeze(axis)
+        values = kthvalue_squeezed(input, tuple(where))
     return named("kthvalue", ("values", "indices"))(values, _given(input, order))
 
 

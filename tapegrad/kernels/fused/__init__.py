@@ -62,15 +62,16 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "normalization": (
         "standard", "standard_adjoint", "layer", "layer_adjoint", "columns", "columns_adjoint",
     ),
+    "ordering": ("leading", "running_extrema"),
     "pooling": ("square_pool", "square_pool_x", "averages", "averages_x"),
     "products": ("batch_products", "matrix_product"),
     "recurrent": (
         "lstm", "lstm_adjoint", "lstm_cell", "lstm_output", "gru", "gru_adjoint", "gru_cell",
         "rnn", "rnn_adjoint",
     ),
-    "scattering": ("add_rows",),
+    "scattering": ("add_rows", "gathered"),
     "softmax": ("softmax", "softmax_x", "log_softmax", "log_softmax_x", "known_classes", "nll"),
-    "sums": ("column_sums", "row_sums", "row_squares", "variances"),
+    "sums": ("column_sums", "row_sums", "row_squares", "variances", "running_sums"),
     "updates": ("sgd_update", "adam_update"),
 }  # fmt: skip
 FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}

@@ -1,4 +1,4 @@
-"""Sums over leading dimensions, and over the last ones: see `tapegrad.sums`."""
+"""Sums over leading dimensions, and over the last ones: see `tapegrad.sums`. Running sums."""
 
 from __future__ import annotations
 
@@ -50,3 +50,15 @@ def variances(begin: Int, end: Int, x: Array, out: Array, n: Int, divisor: Real)
         row = part(x, i, n)
         mean = like(x[0], total_of(row) / n)
         out[i] = like(mean, squares_of(row, mean) / divisor)
+
+
+def running_sums(begin: Int, end: Int, x: Array, out: Array, n: Int, step: Int) -> None:
+    """Along rows of n, with a step of 1 from their first elements, of -1 from their last ones."""
+    for i in range(begin, end):
+        row, to = part(x, i, n), part(out, i, n)
+        k = 0 if step > 0 else n - 1
+        total = 0.0
+        for _ in range(n):
+            total += row[k]
+            to[k] = like(row[0], total)
+            k += step

@@ -292,7 +292,8 @@ def _check_channels(input: Any, **vectors: Any) -> None:
 
 def _update(running: Any, new: Any, momentum: float) -> None:
     """Move a running statistic towards a new one, in place."""
-    running.copy_(running.detach() * (1 - momentum) + new.reshape(-1) * momentum)
+    running.mul_(1 - momentum)
+    running.add_(new.reshape(-1) * momentum)
 
 
 def _by_running(input: Any, mean: Any, var: Any, weight: Any, bias: Any, eps: float) -> Any:

@@ -131,6 +131,24 @@ def dtype_name(input: Any) -> str:
     return TYPE_NAMES[input._spec.dtype.name]
 
 
+def c_name(input: Any) -> str:
+    """torch's C++ name of a Tensor's dtype, which a few of its messages have."""
+    names = {"float32": "float", "float64": "double", "int64": "long int", "int32": "int",
+             "float16": "c10::Half", "bool": "bool", "uint8": "unsigned char",
+             "int8": "signed char", "int16": "short int", "complex64": "c10::complex<float>",
+             "complex128": "c10::complex<double>"}  # fmt: skip
+    name = input._spec.dtype.name
+    return names.get(name, name)
+
+
+def check_dtype(input: Any, other: Any) -> None:
+    """Raise torch's RuntimeError unless the other Tensor (or None) has the input's dtype."""
+    if other is not None and other._spec.dtype != input._spec.dtype:
+        raise RuntimeError(
+            f"expected scalar type {dtype_name(input)} but found {dtype_name(other)}"
+        )
+
+
 def refuse(input: Any, kinds: str, message: str, error: type[Exception] = RuntimeError) -> None:
     """Raise torch's error for a Tensor whose dtype is of one of these kinds, as NumPy's letters.
 

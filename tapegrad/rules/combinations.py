@@ -8,6 +8,7 @@ import numpy as np
 
 from tapegrad.declaration import public
 from tapegrad.primitive import elementwise, select
+from tapegrad.rules.arguments import c_name, check_tensor, refuse
 from tapegrad.rules.arithmetic import same
 
 
@@ -49,8 +50,22 @@ lerp_number = elementwise(
 
 @public(inplace=True)
 def lerp(input: Any, end: Any, weight: Any) -> Any:
-    """``input + weight * (end - input)``; the weight is a Tensor or a number."""
-    return (lerp_ if hasattr(weight, "_spec") else lerp_number)(input, end, weight)
+    """``input + weight * (end - input)``; the weight is a Tensor or a number.
+
+    Raises RuntimeError for Tensors of several dtypes, NotImplementedError for integers.
+    """
+    by_number = not hasattr(weight, "_spec")
+    others = (("end", end),) if by_number else (("end", end), ("weight", weight))
+    for name, other in others:
+        check_tensor("lerp", other, name, 2)
+        if other._spec.dtype != input._spec.dtype:
+            raise RuntimeError(
+                f"expected dtype {c_name(input)} for `{name}` but got dtype {c_name(other)}"
+            )
+    kind = "scalar" if by_number else "tensor"
+    message = f"\"lerp_kernel_{kind}\" not implemented for '{{dtype}}'"
+    refuse(input, "bui", message, NotImplementedError)
+    return (lerp_number if by_number else lerp_)(input, end, weight)
 
 
 def addcmul_forward(x, y, z, w):

@@ -415,6 +415,11 @@ def masked_select(input: Any, mask: Any) -> Any:
 @public(inplace=True)
 def masked_scatter(input: Any, mask: Any, source: Any) -> Any:
     """``input`` with the elements of ``source``, in order, where the mask holds."""
+    if input._spec.dtype != source._spec.dtype:
+        raise RuntimeError(
+            "masked_scatter: expected self and source to have same dtypes but got "
+            f"{dtype_name(input)} and {dtype_name(source)}"
+        )
     _check_mask(mask, "masked_scatter_ ", "only supports boolean masks, but got mask with dtype")
     input, chosen = _common(input, mask)
     count = int(np.count_nonzero(chosen))

@@ -15,7 +15,7 @@ from tapegrad.declaration import public
 from tapegrad.dtypes import from_numpy
 from tapegrad.primitive import Primitive, structural
 from tapegrad.products import matrix_product
-from tapegrad.rules.arguments import dtype_name
+from tapegrad.rules.arguments import c_name, dtype_name
 from tapegrad.rules.arithmetic import add_, mul
 
 
@@ -162,15 +162,6 @@ vector_matrix = structural(
 folded_ = structural("matmul", folded_forward, folded_x, folded_y, grad_name="UnsafeViewBackward0")
 
 
-def _c_name(x: Any) -> str:
-    """torch's C++ name of the dtype, which its message has."""
-    names = {"float32": "float", "float64": "double", "int64": "long int", "int32": "int",
-             "float16": "c10::Half", "bool": "bool", "uint8": "unsigned char",
-             "int8": "signed char", "int16": "short", "complex64": "c10::complex<float>",
-             "complex128": "c10::complex<double>"}  # fmt: skip
-    return names.get(x._spec.dtype.name, x._spec.dtype.name)
-
-
 def _check_dtypes(x: Any, y: Any, names: str = "m1 and m2") -> None:
     if x._spec.dtype is y._spec.dtype or x._spec.dtype == y._spec.dtype:
         return
@@ -188,7 +179,7 @@ def _check_dtypes(x: Any, y: Any, names: str = "m1 and m2") -> None:
     if n > 2 and m > 2:
         raise RuntimeError(f"expected scalar type {dtype_name(x)} but found {dtype_name(y)}")
     raise RuntimeError(
-        f"expected {names} to have the same dtype, but got: {_c_name(x)} != {_c_name(y)}"
+        f"expected {names} to have the same dtype, but got: {c_name(x)} != {c_name(y)}"
     )
 
 

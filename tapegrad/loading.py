@@ -88,16 +88,20 @@ def load_native(*, wait: bool = True) -> bool:
     lock = _lock
     if native.loaded is None and lock.acquire(blocking=wait):
         try:
-            # What runs amid loading, such as a finalizer, doesn't begin again.
-            if native.loaded is None and not native.loading:
-                native.loading = True
-                try:
-                    native.loaded = _load()
-                finally:
-                    native.loading = False
+            _load_once()
         finally:
             lock.release()
     return bool(native.loaded)
+
+
+def _load_once() -> None:
+    # What runs amid loading, such as a finalizer, doesn't begin again.
+    if native.loaded is None and not native.loading:
+        native.loading = True
+        try:
+            native.loaded = _load()
+        finally:
+            native.loading = False
 
 
 def _load() -> bool:

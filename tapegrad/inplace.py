@@ -9,6 +9,7 @@ views of the root derive their places again when somebody asks.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -227,6 +228,10 @@ def check_memory(array: np.ndarray) -> None:
     if array.flags.carray:
         return  # writeable, and without gaps
     shared = any(n > 1 and not step for n, step in zip(array.shape, array.strides, strict=True))
+    if not (shared or array.flags.writeable):
+        # A part of what `expand` gave, or what it repeated once.
+        with suppress(ValueError):
+            array.setflags(write=True)
     if not array.flags.writeable or (shared and array.size):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a "
@@ -281,6 +286,7 @@ def move(target: Tensor, place: int | None) -> None:
         base_place = base._place
         if place is None and base_place is None:
             return
+        check_memory(target._array)  # elements that `expand` repeated have no place each
         part = wrap(target._array, place)
         whole = wrap(base._array, base_place)
         place = record(
@@ -297,7 +303,9 @@ def move(target: Tensor, place: int | None) -> None:
 
 def _replaced_forward(x: Any, y: Any, primitive: Primitive, params: tuple[Any, ...]) -> Any:
     whole = x.copy()
-    primitive.forward(whole, *params)[...] = y
+    part = primitive.forward(whole, *params)
+    check_memory(part)
+    part[...] = y
     return whole
 
 

@@ -168,6 +168,13 @@ MISUSES: list[tuple[str, str, str]] = [  # program, type, what both messages mat
     ("a[0] = a", "RuntimeError", "expand|shape mismatch|must match"),
     ("with t.no_grad(): v = x[1:]\nv.mul_(2)", "RuntimeError",
      "(?i)a view was created in no_grad mode and is being modified inplace with grad mode enabled"),
+    ("r = m * 1\nwith t.no_grad(): v = r[0]\nv[:2].add_(1)", "RuntimeError",
+     "created in no_grad mode and is being modified inplace with grad mode enabled"),
+    ("r = m * 1\nwith t.no_grad(): v = r[0]\nv[0] = 5.0", "RuntimeError",
+     "created in no_grad mode and is being modified inplace with grad mode enabled"),
+    ("r = m * 1\nwith t.inference_mode(): v = r[0]\nv[0] = 5.0", "RuntimeError",
+     "created in inference mode and is being modified inplace in normal mode"),
+    ("a.expand(2, 3).add_(1)", "RuntimeError", "more than one element of the written-to tensor"),
     ("r = (x * 1).unbind(); r[0].mul_(2)", "RuntimeError",
      "(?i)output 0 of Unbind.* is a view and is being modified inplace"),
     ("r = (x * 1).chunk(3); r[0].mul_(2)", "RuntimeError",
@@ -558,6 +565,14 @@ ALLOWED = [
     "assert F.linear(a, t.ones(4, 3), t.ones(1, 4)).shape == (4,)",
     "assert F.linear(a, a, t.tensor(1.0)).shape == ()",
     "r = x * 1; u = r + y; r.add_(1); u.sum().backward()",
+    "a.expand(1, 3).add_(1); a.expand(2, 3)[1].mul_(2); assert a.tolist() == [4, 6, 8]",
+    """
+r = m * 1
+v = r.expand(1, 2, 3)
+v[0, 1] = 5.0
+r.sum().backward()
+assert m.grad.tolist() == [[1, 1, 1], [0, 0, 0]]
+    """,
     "u = x.exp(); x.detach().add_(1); u.sum().backward()",
     "with t.no_grad(): x.add_(1)",
     "with t.no_grad(): x.sum()\nx.sum().backward()",

@@ -8,7 +8,7 @@ import numpy as np
 
 from tapegrad.declaration import public
 from tapegrad.primitive import elementwise, select
-from tapegrad.rules.arguments import c_name, check_tensor, refuse
+from tapegrad.rules.arguments import c_name, refuse
 from tapegrad.rules.arithmetic import same
 
 
@@ -54,10 +54,20 @@ def lerp(input: Any, end: Any, weight: Any) -> Any:
 
     Raises RuntimeError for Tensors of several dtypes, NotImplementedError for integers.
     """
+    made = lerp_ if hasattr(weight, "_spec") else lerp_number
+    dtype = input._spec.dtype
+    if (
+        dtype.kind not in "fc"
+        or getattr(end, "_spec", input._spec).dtype is not dtype
+        or (made is lerp_ and weight._spec.dtype is not dtype)
+    ):
+        _check_lerp(input, end, weight)
+    return made(input, end, weight)
+
+
+def _check_lerp(input: Any, end: Any, weight: Any) -> None:
     by_number = not hasattr(weight, "_spec")
-    others = (("end", end),) if by_number else (("end", end), ("weight", weight))
-    for name, other in others:
-        check_tensor("lerp", other, name, 2)
+    for name, other in (("end", end),) if by_number else (("end", end), ("weight", weight)):
         if other._spec.dtype != input._spec.dtype:
             raise RuntimeError(
                 f"expected dtype {c_name(input)} for `{name}` but got dtype {c_name(other)}"
@@ -65,7 +75,6 @@ def lerp(input: Any, end: Any, weight: Any) -> Any:
     kind = "scalar" if by_number else "tensor"
     message = f"\"lerp_kernel_{kind}\" not implemented for '{{dtype}}'"
     refuse(input, "bui", message, NotImplementedError)
-    return (lerp_number if by_number else lerp_)(input, end, weight)
 
 
 def addcmul_forward(x, y, z, w):

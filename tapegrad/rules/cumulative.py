@@ -19,8 +19,8 @@ from tapegrad.rules.gathering import constant, mesh
 from tapegrad.rules.indexing import advanced_forward, advanced_x
 from tapegrad.rules.results import named
 
-cummax_ = structural("cummax", advanced_forward, advanced_x)
-cummin_ = structural("cummin", advanced_forward, advanced_x)
+cummax_ = structural("cummax", advanced_forward, advanced_x, contiguous=True)
+cummin_ = structural("cummin", advanced_forward, advanced_x, contiguous=True)
 
 
 def _running(name: str, primitive: Any, ufunc: np.ufunc, input: Any, dim: int) -> Any:
@@ -107,7 +107,7 @@ def recurrence_y(out_bar, y, out, axis, backward):
     return x_bar[changed] * np.conjugate(out[read])
 
 
-logcumsumexp_ = structural("logcumsumexp", logcumsumexp_forward, logcumsumexp_x)
+logcumsumexp_ = structural("logcumsumexp", logcumsumexp_forward, logcumsumexp_x, contiguous=True)
 #: ``out[k + 1] = x[k + 1] + y[k] * out[k]`` along an axis, or from the end: its own transpose.
 recurrence = structural("recurrence", recurrence_forward, recurrence_x, recurrence_y)
 

@@ -38,9 +38,9 @@ def constant_forward(x, array):
 
 
 constant_ = structural("constant", constant_forward, None)
-gather_ = structural("gather", advanced_forward, advanced_x)
-take_ = structural("take", advanced_forward, advanced_x)
-index_select_ = structural("index_select", advanced_forward, advanced_x)
+gather_ = structural("gather", advanced_forward, advanced_x, contiguous=True)
+take_ = structural("take", advanced_forward, advanced_x, contiguous=True)
+index_select_ = structural("index_select", advanced_forward, advanced_x, contiguous=True)
 masked_select_ = structural("masked_select", advanced_forward, advanced_x)
 
 
@@ -354,7 +354,12 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Any:
     """``input`` with ``value`` (a number or a 0-d Tensor) where the mask holds; they broadcast."""
     _check_mask(mask, "masked_fill_", " only supports boolean masks, but got mask with dtype")
     spec = input._spec
-    if type(value) in (float, int) and spec.dtype.char in "fd" and mask._spec.shape == spec.shape:
+    if (
+        type(value) in (float, int)
+        and spec.dtype.char in "fd"
+        and mask._spec.shape == spec.shape
+        and input._array.flags.c_contiguous
+    ):
         return filled(mask, value, input)
     is_complex = value._spec.is_complex if hasattr(value, "_spec") else isinstance(value, complex)
     if is_complex and not input._spec.is_complex:
@@ -400,7 +405,9 @@ def masked_fill_y(out_bar, mask):
     return np.sum(index_(out_bar, (mask,)))
 
 
-masked_fill_ = structural("masked_fill", masked_fill_forward, masked_fill_x, masked_fill_y)
+masked_fill_ = structural(
+    "masked_fill", masked_fill_forward, masked_fill_x, masked_fill_y, contiguous=True
+)
 
 
 @public

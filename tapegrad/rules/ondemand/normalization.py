@@ -279,7 +279,13 @@ def standardised_by(
 def check_dtypes(name: str, input: Any, *parameters: Any) -> None:
     """Raise torch's errors unless all are of the input's dtype, or of float32 for a half."""
     dtype = input._spec.dtype
-    if dtype.kind != "f":
+    if dtype.kind == "f":
+        for parameter in parameters:
+            if parameter is not None and parameter._spec.dtype is not dtype:
+                break
+        else:
+            return
+    else:
         raise NotImplementedError(f"\"{name}\" not implemented for '{dtype_name(input)}'")
     given = [p for p in parameters if p is not None]
     if all([p._spec.dtype == dtype for p in given]):

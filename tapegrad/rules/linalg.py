@@ -13,6 +13,7 @@ import numpy as np
 from tapegrad.broadcast import sum_to_shape
 from tapegrad.declaration import public
 from tapegrad.dtypes import from_numpy
+from tapegrad.outs import into_out
 from tapegrad.primitive import Primitive, structural
 from tapegrad.products import matrix_product
 from tapegrad.rules.arguments import c_name, dtype_name
@@ -184,11 +185,13 @@ def _check_dtypes(x: Any, y: Any, names: str = "m1 and m2") -> None:
 
 
 @public(numpy=[np.matmul, np.dot], module=("", "linalg"))
-def matmul(input: Any, other: Any) -> Any:
+def matmul(input: Any, other: Any, *, out: Any = None) -> Any:
     """The matrix product: of vectors, matrices, and batches of matrices, which broadcast.
 
     Raises RuntimeError where the sizes or dtypes don't fit.
     """
+    if out is not None:
+        return into_out(matmul, (input, other), {"out": out})
     try:
         first, second = input._spec, other._spec
     except AttributeError:

@@ -228,7 +228,7 @@ def check_memory(array: np.ndarray) -> None:
     if array.flags.carray:
         return  # writeable, and without gaps
     shared = any(n > 1 and not step for n, step in zip(array.shape, array.strides, strict=True))
-    if not (shared or array.flags.writeable):
+    if not shared and array.base is not None and owner(array).flags.writeable:
         # A part of what `expand` gave, or what it repeated once.
         with suppress(ValueError):
             array.setflags(write=True)

@@ -22,8 +22,8 @@ INNER = {
     "put_zeros", "cleared", "zeros_like", "real", "imag", "conj", "complex", "sum_to_shape",
     "ctc_loss", "ctc_loss_backward",  # of first order only: tests/test_margins.py
     "nll_loss_backward", "reversed_cumsum", "folded", "alias", "normal", "bernoulli", "conv_weight",
-    "poisson", "placed", "taken", "spread", "resample_transposed", "embedding_dense", "segment_spread",
-    "fft_weighted", "recurrence",
+    "placed", "taken", "spread", "resample_transposed", "embedding_dense", "segment_spread",
+    "fft_weighted", "recurrence", "poisson",
     "cofactors",
     "preaccumulated",  # of first order only: tests/test_tapes.py
 }  # fmt: skip

@@ -36,6 +36,7 @@ import numpy as np
 
 from tapegrad.dtypes import quiet
 from tapegrad.generator import (
+    LOCK,
     Generator,
     Shape,
     Source,
@@ -392,12 +393,13 @@ def poisson(rates: np.ndarray, generator: Source = None) -> np.ndarray:
     check(rates.dtype.kind == "f", message, NotImplementedError)
     check((rates >= 0).all(), "invalid Poisson rate, expected rate to be non-negative")
     generator = generator or default_generator
-    ahead = _Ahead(generator)
     counts = []
-    for rate in rates.ravel().tolist():
-        draw = _poisson_of_small if rate < 10 else _poisson_of_large
-        counts.append(draw(rate, ahead.next) if rate else 0)
-    generator._words(ahead.used(), wide=True)
+    with LOCK:
+        ahead = _Ahead(generator)
+        for rate in rates.ravel().tolist():
+            draw = _poisson_of_small if rate < 10 else _poisson_of_large
+            counts.append(draw(rate, ahead.next) if rate else 0)
+        generator._words(ahead.used(), wide=True)
     return np.array(counts, rates.dtype).reshape(rates.shape)
 
 

@@ -65,7 +65,10 @@ def converted(input: Any, dtype: dtypes.dtype, copy: bool = False) -> Any:
     if complex_to_real or not switch.plain or type(input) is Batched:
         return cast(input, after, before)
     # As cast(input, after, before), in fewer steps.
-    out = wrap(quiet(input._array.astype, after))
+    array = input._array
+    out = wrap(
+        quiet(array.astype, after, "C" if array.base is not None and 0 in array.strides else "K")
+    )
     if modes.grad and (input._place is not None or input._spec.special):
         out._place = record(cast, (input,), (input._array,), (after, before), out._spec, out._array)
     return out

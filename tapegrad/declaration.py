@@ -13,6 +13,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from tapegrad.outs import into_out, is_out_unknown
 from tapegrad.primitive import Primitive
 
 __all__ = ["BatchedAccess", "all_values", "by_sample", "faces", "names_arguments", "not_a_tensor"]
@@ -75,8 +76,12 @@ def names_arguments(function: Function) -> Function:
     def face(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
+        except TypeError as error:
+            if not is_out_unknown(error, kwargs):
+                raise
         except AttributeError as error:
             raise not_a_tensor(function, args, kwargs, error) from None
+        return into_out(function, args, kwargs)
 
     return face  # type: ignore[return-value]
 
@@ -93,8 +98,12 @@ def by_sample(function: Function) -> Function:
             return function(*args, **kwargs)
         except BatchedAccess:
             return Primitive.call_batched(function, args, kwargs)
+        except TypeError as error:
+            if not is_out_unknown(error, kwargs):
+                raise
         except AttributeError as error:
             raise not_a_tensor(function, args, kwargs, error) from None
+        return into_out(function, args, kwargs)
 
     return face  # type: ignore[return-value]
 

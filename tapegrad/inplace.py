@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.batched import any_batched, rules
+from tapegrad.broadcast import expand
 from tapegrad.modes import modes, switch
 from tapegrad.primitive import Primitive, primitives, structural
 from tapegrad.recording import record, wrap
@@ -145,10 +146,12 @@ def check_writable(target: Tensor) -> None:
             "Inplace update to inference tensor outside InferenceMode is not allowed. You can make "
             "a clone to get a normal tensor before doing inplace update."
         )
+    view = view_of(target)
+    if view is not None and not target._array.flags.writeable:
+        _release(target._array, view)
     if not modes.grad:
         return
     place = place_of(target)
-    view = view_of(target)
     if view is not None and view.root._place is not None and view.recording:
         refuse_several(view)
         check_base(view)
@@ -233,12 +236,31 @@ def write(target: Tensor, result: Tensor) -> None:
 def check_memory(array: np.ndarray) -> None:
     if array.flags.carray:
         return  # writeable, and without gaps
-    shared = any(n > 1 and not step for n, step in zip(array.shape, array.strides, strict=True))
-    if not array.flags.writeable or (shared and array.size):
-        raise RuntimeError(
-            "unsupported operation: more than one element of the written-to tensor refers to a "
-            "single memory location. Please clone() the tensor before performing the operation."
-        )
+    if not array.flags.writeable or (repeats(array) and array.size):
+        raise _of_shared_memory()
+
+
+def _of_shared_memory() -> RuntimeError:
+    return RuntimeError(
+        "unsupported operation: more than one element of the written-to tensor refers to a single "
+        "memory location. Please clone() the tensor before performing the operation."
+    )
+
+
+def repeats(array: np.ndarray) -> bool:
+    """Whether several elements of an array are one in memory."""
+    return any(n > 1 and not step for n, step in zip(array.shape, array.strides, strict=True))
+
+
+def _release(array: np.ndarray, view: View | None) -> None:
+    """Let a part of what `expand` gave, which NumPy takes to be read-only, be written to.
+
+    Only what it doesn't repeat; and not what its owner made read-only.
+    """
+    while view is not None and view.primitive is not expand:
+        view = view_of(view.base)
+    if view is not None and view.root._array.flags.writeable and not repeats(array):
+        array.setflags(write=True)
 
 
 def check_overlap(target: np.ndarray, operand: np.ndarray) -> None:
@@ -288,6 +310,8 @@ def move(target: Tensor, place: int | None) -> None:
         base_place = base._place
         if place is None and base_place is None:
             return
+        if repeats(target._array):  # elements that `expand` repeated have no place each
+            raise _of_shared_memory()
         part = wrap(target._array, place)
         whole = wrap(base._array, base_place)
         place = record(
@@ -304,7 +328,10 @@ def move(target: Tensor, place: int | None) -> None:
 
 def _replaced_forward(x: Any, y: Any, primitive: Primitive, params: tuple[Any, ...]) -> Any:
     whole = x.copy()
-    primitive.forward(whole, *params)[...] = y
+    part = primitive.forward(whole, *params)
+    if primitive is expand and not repeats(part):
+        part.setflags(write=True)
+    part[...] = y
     return whole
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -26,9 +27,13 @@ RECORD_BYTES, MOST_WORK = 4096, 64
 
 
 class _Native:
-    """Whether the native loop is loaded (None: not yet), and the count that decides about it."""
+    """Whether the native loop is loaded (None: not yet), and the count that decides about it.
+
+    ``loaded`` is set when all of it can be used: other threads look at it meanwhile.
+    """
 
     loaded: bool | None = None
+    loading = False
     replayed = 0
 
     def __init__(self) -> None:
@@ -43,6 +48,20 @@ class _Native:
 
 
 native = _Native()
+
+_lock = threading.RLock()
+
+
+def _after_fork() -> None:
+    """In a child process: nobody there goes on with half a load, so it stays with Python."""
+    global _lock
+    _lock = threading.RLock()
+    if native.loading:
+        native.loaded = native.loading = False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _find_fused(name: str, dtype: np.dtype[Any]) -> Callable[..., None]:
@@ -59,23 +78,47 @@ def _find_forward(primitive: Primitive, arrays: tuple[np.ndarray, ...]) -> np.nd
     return large_forward(primitive, arrays)
 
 
-def load_native() -> bool:
-    """Load the native loop; False where it can't be used."""
-    if native.loaded is None:
-        native.loaded = False
-        if os.environ.get("NUMBA_DISABLE_JIT", "0") == "0":
-            from tapegrad.kernels.compiled import available
-            from tapegrad.kernels.run import walk_alone, walk_natively
+def load_native(*, wait: bool = True) -> bool:
+    """Load the native loop; False where it can't be used, or another thread still loads it.
 
-            native.loaded = available()
-            if native.loaded:
-                native.walk, native.alone = walk_natively, walk_alone
-                library.find = _find_fused
-                library.forward = _find_forward
-                keep_smaller()
-                for function in native.when_loaded:
-                    function()
-    return native.loaded
+    Args:
+        wait: for the thread that loads it. Compiling takes seconds, in which others may go on in
+            Python.
+    """
+    lock = _lock
+    if native.loaded is None and lock.acquire(blocking=wait):
+        try:
+            _load_once()
+        finally:
+            lock.release()
+    return bool(native.loaded)
+
+
+def _load_once() -> None:
+    # What runs amid loading, such as a finalizer, doesn't begin again.
+    if native.loaded is None and not native.loading:
+        native.loading = True
+        try:
+            native.loaded = _load()
+        finally:
+            native.loading = False
+
+
+def _load() -> bool:
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
+        return False
+    from tapegrad.kernels.compiled import available
+    from tapegrad.kernels.run import walk_alone, walk_natively
+
+    if not available():
+        return False
+    for function in native.when_loaded:
+        function()
+    native.walk, native.alone = walk_natively, walk_alone
+    library.find = _find_fused
+    library.forward = _find_forward
+    keep_smaller()
+    return True
 
 
 def warmup() -> bool:

@@ -60,6 +60,7 @@ class Primitive:
         "check",
         "code",
         "condition",
+        "contiguous",
         "elementwise",
         "fast",
         "floating",
@@ -111,6 +112,7 @@ class Primitive:
         condition: bool = False,
         view: bool = False,
         several: bool = False,
+        contiguous: bool = False,
         numbers: str | None = None,
         refuses: str = "",
         check: Callable[..., None] | None = None,
@@ -138,6 +140,7 @@ class Primitive:
         self.condition = condition
         self.view = view
         self.several = several
+        self.contiguous = contiguous
         self.refuses = refuses
         self.check = check
         self.native = native and elementwise
@@ -319,10 +322,12 @@ def structural(
     position and hashable where possible. Options: ``variadic`` (one rule for any number of inputs,
     given as a tuple), ``outputs`` (more than one: ``out`` and ``out_bar`` are tuples), ``view``
     (the result shares the input's memory), ``several`` (a view that is one of the several results
-    of one function; its last parameter is its number), ``casts`` (the result has another dtype than
-    the input, on purpose), ``together`` (a function of a record's environment, see `BoundRule`,
-    that gives the shares of all inputs at once, or None), ``shares`` (in place of the rules: one
-    that gives the shares of all ``inputs``, whose names are then to be given), ``grad_name``.
+    of one function; its last parameter is its number), ``contiguous`` (the result's elements lie in
+    order, so that `view` can follow, where NumPy would keep the input's order), ``casts`` (the
+    result has another dtype than the input, on purpose), ``together`` (a function of a record's
+    environment, see `BoundRule`, that gives the shares of all inputs at once, or None), ``shares``
+    (in place of the rules: one that gives the shares of all ``inputs``, whose names are then to be
+    given), ``grad_name``.
     """
     if "shares" in options:
         rules = (options["shares"],) * len(options["inputs"])

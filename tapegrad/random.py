@@ -36,6 +36,7 @@ import numpy as np
 
 from tapegrad.dtypes import quiet
 from tapegrad.generator import (
+    LOCK,
     Generator,
     Shape,
     Source,
@@ -378,3 +379,78 @@ def multinomial(
     u = generator._units((len(rows), num_samples), DOUBLE)
     found = [np.searchsorted(total / total[-1], row) for total, row in zip(sums, u)]
     return np.array(found, np.int64).reshape(*weights.shape[:-1], num_samples)
+
+
+def poisson(rates: np.ndarray, generator: Source = None) -> np.ndarray:
+    """Counts of events of these rates, as ``torch.poisson``; of the rates' shape and dtype.
+
+    Small rates count uniform factors until the product is below exp(-rate) (Knuth); from 10 on by
+    transformed rejection (Hörmann 1993, "The transformed rejection method for generating Poisson
+    random variables", algorithm PTRS). Raises torch's errors: RuntimeError for a rate below 0,
+    NotImplementedError for other dtypes.
+    """
+    message = f"\"poisson_cpu\" not implemented for '{names(rates.dtype)[0]}'"
+    check(rates.dtype.kind == "f", message, NotImplementedError)
+    check((rates >= 0).all(), "invalid Poisson rate, expected rate to be non-negative")
+    generator = generator or default_generator
+    counts = []
+    with LOCK:
+        ahead = _Ahead(generator)
+        for rate in rates.ravel().tolist():
+            draw = _poisson_of_small if rate < 10 else _poisson_of_large
+            counts.append(draw(rate, ahead.next) if rate else 0)
+        generator._words(ahead.used(), wide=True)
+    return np.array(counts, rates.dtype).reshape(rates.shape)
+
+
+class _Ahead:
+    """The uniform numbers that a generator will draw, one by one, and how many were used."""
+
+    def __init__(self, generator: Generator) -> None:
+        self._copy = generator.clone_state()
+        self._blocks = 0
+        self._left: list[float] = []
+
+    def next(self) -> float:
+        if not self._left:
+            self._left = self._copy._units((AHEAD,), DOUBLE).tolist()[::-1]
+            self._blocks += 1
+        return self._left.pop()
+
+    def used(self) -> int:
+        return AHEAD * self._blocks - len(self._left)
+
+
+#: So many numbers are drawn ahead.
+AHEAD = 1024
+
+
+def _poisson_of_small(rate: float, uniform: Callable[[], float]) -> int:
+    limit = math.exp(-rate)
+    count, product = 0, uniform()
+    while product > limit:
+        count += 1
+        product *= uniform()
+    return count
+
+
+def _poisson_of_large(rate: float, uniform: Callable[[], float]) -> int:
+    root = math.sqrt(rate)
+    b = 0.931 + 2.53 * root
+    a = -0.059 + 0.02483 * b
+    alpha = 1.1239 + 1.1328 / (b - 3.4)
+    accepted = 0.9277 - 3.6224 / (b - 2)
+    while True:
+        u = uniform() - 0.5
+        v = uniform()
+        us = 0.5 - abs(u)
+        if not us:
+            continue
+        k = math.floor((2 * a / us + b) * u + rate + 0.43)
+        if us >= 0.07 and v <= accepted:
+            return k
+        if k < 0 or not v or (us < 0.013 and v > us):
+            continue
+        bound = k * math.log(rate) - rate - math.lgamma(k + 1)
+        if math.log(v) + math.log(alpha) - math.log(a / (us * us) + b) <= bound:
+            return k

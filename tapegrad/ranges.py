@@ -21,8 +21,8 @@ from tapegrad import dtypes
 from tapegrad.dtypes import TYPE_NAMES, quiet
 from tapegrad.factory import check_options, integer, leaf, numpy_dtype
 from tapegrad.fromdata import number_of, overflow_message, quiet_cast
+from tapegrad.outs import write_out
 from tapegrad.random import names
-from tapegrad.rules.arguments import write_out
 from tapegrad.tensor import Tensor
 from tapegrad.variates import affine, scale
 

@@ -73,6 +73,8 @@ def apply(primitive: Primitive, inputs: tuple[Any, ...], params: tuple[Any, ...]
     array = quietly(primitive.forward, (*arrays, *params))
     if type(array) is not ndarray:
         array = np.asarray(array)
+    elif primitive.contiguous and not array.flags.c_contiguous:
+        array = np.ascontiguousarray(array)
     out = new(Tensor)
     out._array = array
     spec = out._spec = spec_of(array)

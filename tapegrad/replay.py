@@ -133,7 +133,7 @@ class Replay:
         """From the root's record down, until no adjoint is pending."""
         index = self._walk_in_python(self._work_in_python())
         if self.adjoints and index >= 0:
-            if load_native() and native.walk is not None:
+            if load_native(wait=False) and native.walk is not None:
                 native.walk(self, index)
             else:
                 self._walk_in_python(-1, index)

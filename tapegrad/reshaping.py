@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.inplace import check_writable
-from tapegrad.modes import modes
+from tapegrad.modes import modes, set_modes
 from tapegrad.operators import functions
 from tapegrad.recording import wrap
 from tapegrad.rules.arguments import sizes_of
@@ -36,19 +36,28 @@ def in_place_view(function: Callable[..., Tensor], name: str) -> Callable[..., T
     @functools.wraps(function)
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         check_writable(self)
-        view = view_of(self)
-        old = wrap(self._array, place_of(self))
+        view, place = view_of(self), place_of(self)
+        old = wrap(self._array, place)
         old._spec = self._spec
         if view is not None:
             old._extra = view
-        new = function(old, *args, **kwargs)
+        grad, inference = modes.grad, modes.inference
+        # What is recorded stays so under no_grad, too: the values are those that the tape has.
+        recorded = place is not None and place > 0
+        if recorded and not grad:
+            set_modes(True, False)
+        try:
+            new = function(old, *args, **kwargs)
+        finally:
+            if recorded and not grad:
+                set_modes(grad, inference)
         stamp(self._array, tape.next_serial())
         self._array = new._array
         if view is None:
             self._spec = new._spec.detached
         else:
             self._spec, self._extra = new._spec, new._extra
-        if modes.grad:
+        if grad or recorded:
             self._place = new._place
         return self
 

@@ -22,7 +22,7 @@ from tapegrad.factory import check_options, integer, leaf, numpy_dtype, shape_fr
 from tapegrad.fromdata import number_of
 from tapegrad.random import Generator, default_generator, initial_seed, manual_seed, seed
 from tapegrad.rules.drawing import bernoulli_ as drawn
-from tapegrad.rules.drawing import normal_both, normal_mean, normal_std
+from tapegrad.rules.drawing import normal_both, normal_mean, normal_std, poisson_
 from tapegrad.tensor import Tensor
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "manual_seed",
     "multinomial",
     "normal",
+    "poisson",
     "rand",
     "rand_like",
     "randint",
@@ -354,6 +355,16 @@ def bernoulli(
     else:
         draws = random.bernoulli(input._array, generator)
     return drawn(input, draws)
+
+
+@by_sample
+def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
+    """How many events there are, of the rates ``input``: of its shape and dtype.
+
+    The gradient is 0. Raises RuntimeError for a rate below 0, NotImplementedError for integers.
+    """
+    check_generator("poisson", generator)
+    return poisson_(input, random.poisson(input._array, generator))
 
 
 @by_sample

@@ -17,6 +17,7 @@ import numpy as np
 from tapegrad import recording
 from tapegrad.modes import modes, switch
 from tapegrad.operands import as_function, as_operator
+from tapegrad.outs import into_out
 from tapegrad.primitive import Primitive
 from tapegrad.recording import elementwise_apply
 from tapegrad.spec import Spec, spec_for
@@ -70,7 +71,9 @@ def unary(primitive: Primitive) -> Callable[[Any], Any]:
     next_serial, append = _next_serial, _append
     recorded = primitive.bound[0] is not None
 
-    def short(input: Any) -> Any:
+    def short(input: Any, *, out: Any = None) -> Any:
+        if out is not None:
+            return into_out(short, (input,), {"out": out})
         if type(input) is Tensor:
             spec = input._spec
             records = switch.plain
@@ -107,10 +110,10 @@ def unary(primitive: Primitive) -> Callable[[Any], Any]:
             return recording.apply(primitive, (input,))
         return as_function(primitive, (input,))
 
-    run: Callable[[Any], Any] = short
+    run: Callable[..., Any] = short
 
-    def op(input: Any) -> Any:
-        return run(input)
+    def op(input: Any, *, out: Any = None) -> Any:
+        return run(input) if out is None else run(input, out=out)
 
     def become(function: Callable[[Any], Any]) -> None:
         nonlocal run
@@ -131,7 +134,9 @@ def binary(
     numbers = operator or "y" in primitive.numbers
     if None in primitive.bound:
         # Such as comparisons, whose results are bools.
-        def long_path(input: Any, other: Any) -> Any:
+        def long_path(input: Any, other: Any, *, out: Any = None) -> Any:
+            if out is not None:
+                return into_out(long_path, (input, other), {"out": out})
             inputs = (other, input) if reflected else (input, other)
             if type(input) is Tensor:
                 spec = input._spec
@@ -155,7 +160,9 @@ def binary(
     x_for_y, y_for_y, out_for_y = 0 in of_y, 1 in of_y, 2 in of_y
     next_serial, append = _next_serial, _append
 
-    def short(input: Any, other: Any) -> Any:
+    def short(input: Any, other: Any, *, out: Any = None) -> Any:
+        if out is not None:
+            return into_out(short, (input, other), {"out": out})
         if type(input) is Tensor:
             spec = input._spec
             records = switch.plain
@@ -255,13 +262,15 @@ def binary(
 def ternary(primitive: Primitive) -> Callable[[Any, Any, Any], Any]:
     """The function of an elementwise primitive of three inputs: only machine code is short."""
 
-    def short(input: Any, second: Any, third: Any) -> Any:
+    def short(input: Any, second: Any, third: Any, *, out: Any = None) -> Any:
+        if out is not None:
+            return into_out(short, (input, second, third), {"out": out})
         return recording.apply(primitive, (input, second, third))
 
-    run: Callable[[Any, Any, Any], Any] = short
+    run: Callable[..., Any] = short
 
-    def op(input: Any, second: Any, third: Any) -> Any:
-        return run(input, second, third)
+    def op(input: Any, second: Any, third: Any, *, out: Any = None) -> Any:
+        return run(input, second, third) if out is None else run(input, second, third, out=out)
 
     def become(function: Callable[[Any, Any, Any], Any]) -> None:
         nonlocal run
@@ -284,12 +293,12 @@ def _note_number(spec: Spec, number: Any) -> None:
 
 
 def _of_two(
-    primitive: Primitive, short: Callable[[Any, Any], Any], **options: bool
+    primitive: Primitive, short: Callable[..., Any], **options: bool
 ) -> Callable[[Any, Any], Any]:
     run = short
 
-    def op(input: Any, other: Any) -> Any:
-        return run(input, other)
+    def op(input: Any, other: Any, *, out: Any = None) -> Any:
+        return run(input, other) if out is None else run(input, other, out=out)
 
     def become(function: Callable[[Any, Any], Any]) -> None:
         nonlocal run

@@ -412,15 +412,19 @@ class View:
         self.params = params
         #: Whether it is, or is a view of, one of several views that one function made.
         self.several = primitive.several
+        #: Whether it has the derivative of a view: not if it, or one above it, was made under
+        #: no_grad or by a user's Function, of which ``function`` is the name.
+        self.recording = recording
+        self.inference = not recording and modes.inference
+        self.function: str | None = None
         above = view_of(base) if base._spec.special else None
         if above is not None:
             self.root = above.root
             self.several = self.several or above.several
-        self.recording = recording
-        self.inference = not recording and modes.inference
+            if not above.recording:
+                self.recording = False
+                self.inference, self.function = above.inference, above.function
         self.root_place = self.root._place
-        #: The name of the user's Function that returned the view.
-        self.function: str | None = None
 
 
 def view_of(tensor: Tensor) -> View | None:

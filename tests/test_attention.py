@@ -102,6 +102,39 @@ def test_a_key_that_a_mask_hides_may_be_nan():
     assert out[0, 3].isnan().all()
 
 
+@pytest.mark.parametrize("mask", ["causal", "bool", "float"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("which", range(3))
+def test_nan_spreads_no_farther_than_in_torch(which, bad, mask):
+    # 0 * nan is nan: torch's two ways differ in where a hidden nan arrives. Here it is never in
+    # more places than where torch computes all scores, and the row that has it never loses it.
+    torch = pytest.importorskip("torch")
+    given = [RNG.normal(size=(1, 2, 5, 4)) for _ in range(3)]
+    given[which][0, 0, 2, 1] = bad
+    bar = RNG.normal(size=(1, 2, 5, 4))
+    seen = np.tril(np.ones((5, 5), bool))
+    if mask != "causal":
+        seen[:, 2] &= which == 0  # nobody sees the bad key
+    added = np.where(seen, 0, -np.inf)
+
+    def nans(lib):
+        leaves = [lib.tensor(a, requires_grad=True) for a in given]
+        hidden = None if mask == "causal" else lib.tensor(seen if mask == "bool" else added)
+        attend = lib.nn.functional.scaled_dot_product_attention
+        out = attend(*leaves, attn_mask=hidden, is_causal=mask == "causal")
+        out.backward(lib.tensor(bar))
+        return [~np.isfinite(t.numpy()) for t in (out.detach(), *[x.grad for x in leaves])]
+
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        theirs = nans(torch)
+    ours = nans(tg)
+    for mine, wanted in zip(ours, theirs, strict=True):
+        assert not (mine & ~wanted).any()
+    assert not ours[0][0, 1].any()  # the other head
+    if which == 0:
+        assert ours[0][0, 0, 2].all()
+
+
 def test_queries_of_no_numbers():
     q, k = tg.ones(2, 3, 0, requires_grad=True), tg.ones(2, 4, 0)
     v = tg.rand(2, 4, 2, requires_grad=True)

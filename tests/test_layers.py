@@ -14,7 +14,7 @@ LAYERS = (
         *("axes", "dtypes", "size", "layouts", "modes", "storage", "random", "generator"),
         *("variates", "cuda", "fused", "sums", "threads", "buffers", "collector"),
     ),
-    ("printing", "primitive", "declaration", "products", "spec"),
+    ("printing", "primitive", "declaration", "outs", "products", "spec"),
     ("broadcast", "tape", "stats", "wengert"),
     ("kernels", "replay", "contributions", "loading"),
     (
@@ -46,6 +46,7 @@ RULES_IMPORT = (
         "tapegrad.declaration",
         "tapegrad.dtypes",
         "tapegrad.fused",
+        "tapegrad.outs",
         "tapegrad.primitive",
         "tapegrad.products",
         "tapegrad.random",

@@ -23,7 +23,7 @@ INNER = {
     "ctc_loss", "ctc_loss_backward",  # of first order only: tests/test_margins.py
     "nll_loss_backward", "reversed_cumsum", "folded", "alias", "normal", "bernoulli", "conv_weight",
     "placed", "taken", "spread", "resample_transposed", "embedding_dense", "segment_spread",
-    "fft_weighted", "recurrence",
+    "fft_weighted", "recurrence", "poisson",
     "cofactors",
     "preaccumulated",  # of first order only: tests/test_tapes.py
 }  # fmt: skip

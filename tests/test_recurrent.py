@@ -300,3 +300,57 @@ def test_a_layer_is_a_few_records():
     out, _ = layer(x)
     assert tg.tape.position() - before < 15
     assert "StackBackward0" in repr(out.grad_fn)
+
+
+# -- sequences of several lengths ------------------------------------------------------------------
+
+LAYERS = [
+    ("RNN", {"bidirectional": True}),
+    ("GRU", {"num_layers": 2, "bidirectional": True}),
+    ("LSTM", {"num_layers": 2}),
+    ("LSTM", {"proj_size": 2, "bidirectional": True}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), LAYERS, ids=str)
+@pytest.mark.parametrize("native", [False, True])
+def test_a_packed_sequence_is_run_as_if_it_were_alone(kind, options, native, monkeypatch):
+    if not native:
+        monkeypatch.setattr(library, "find", None)
+    layer = getattr(tg.nn, kind)(3, 4, dtype=tg.float64, **options)
+    sequences = [tg.from_numpy(random(n, 3, seed=n)) for n in (2, 5, 1, 5)]
+    packed = tg.nn.utils.rnn.pack_sequence(sequences, enforce_sorted=False)
+    out, last = layer(packed)
+    outs = tg.nn.utils.rnn.unpack_sequence(out)
+    for i, sequence in enumerate(sequences):
+        alone, state = layer(sequence)
+        np.testing.assert_allclose(outs[i].detach(), alone.detach(), rtol=1e-12)
+        states = zip(last, state, strict=True) if kind == "LSTM" else [(last, state)]
+        for mine, own in states:
+            np.testing.assert_allclose(mine[:, i].detach(), own.detach(), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("kind", "options"), LAYERS, ids=str)
+def test_gradients_of_packed_sequences(kind, options):
+    layer = getattr(tg.nn, kind)(3, 4, dtype=tg.float64, **options)
+    rnn = tg.nn.utils.rnn
+
+    def run(*sequences):
+        out, last = layer(rnn.pack_sequence(sequences, enforce_sorted=False))
+        padded, _ = rnn.pad_packed_sequence(out, total_length=4)
+        return (padded, *(last if kind == "LSTM" else (last,)))
+
+    leaves = [tg.from_numpy(random(n, 3, seed=n)).requires_grad_() for n in (1, 3, 2)]
+    assert tg.autograd.gradcheck(run, leaves)
+    assert tg.autograd.gradgradcheck(run, leaves)
+
+
+def test_gradients_of_padding():
+    rnn = tg.nn.utils.rnn
+
+    def padded(*sequences):
+        whole = rnn.pad_sequence(sequences, batch_first=True, padding_side="left")
+        return (whole, *rnn.unpad_sequence(whole, tg.tensor([2, 3, 1]), batch_first=True))
+
+    leaves = [tg.from_numpy(random(n, 2, seed=n)).requires_grad_() for n in (1, 3, 2)]
+    assert tg.autograd.gradcheck(padded, leaves)

@@ -31,6 +31,43 @@ def test_gradient(m):
     assert m.grad.tolist() == [[0, 12, 24], [6, 18, 30]]
 
 
+@pytest.mark.parametrize("part", [slice(None), (slice(None), slice(1, 3))])
+@pytest.mark.parametrize("made", ["itself", "a view"])
+@pytest.mark.parametrize("mode", [tg.no_grad, tg.inference_mode, tg.enable_grad])
+def test_gradient_in_any_mode(m, mode, made, part):
+    whole = m * 1
+    y = whole[part] if made == "a view" else (m[part] * 1)
+    n = y.numel()
+    with mode():
+        y.t_().unsqueeze_(0).swapaxes_(1, 2).squeeze_().t_()
+    assert y.requires_grad
+    assert not y.is_leaf
+    y.mul_(2)
+    (y * tg.arange(1.0, 1 + n).view(-1, 2)).sum().backward()
+    expected = tg.zeros(2, 3)
+    expected[part] = 2 * tg.arange(1.0, 1 + n).view(-1, 2).t()
+    assert tg.equal(m.grad, expected)
+
+
+def test_of_a_leaf_under_no_grad(m):
+    with tg.no_grad():
+        m.t_()
+    assert m.is_leaf
+    (m * tg.arange(6.0).view(3, 2)).sum().backward()
+    assert m.grad.tolist() == [[0, 1], [2, 3], [4, 5]]
+
+
+def test_a_view_made_under_no_grad_does_not_require_grad(m):
+    # As torch's documentation has it. Its Tensors say that they do if their base does: they are
+    # leaves that take gradients which their base never gets.
+    with tg.no_grad():
+        row = m[0]
+    assert not row.requires_grad
+    assert row._is_view()
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        row.sum().backward()
+
+
 def test_of_a_view(m):
     y = m * 1
     row = y[0]

@@ -461,6 +461,72 @@ def test_fork():
     assert result.returncode == 0, result.stderr
 
 
+AMID_LOADING = """
+    import os, threading
+    import tapegrad as tg
+    from tapegrad.loading import LOAD_AFTER, load_native, native
+
+    amid, go_on = threading.Event(), threading.Event()
+
+    def hold():
+        amid.set()
+        assert go_on.wait(60)
+        assert not tg.warmup()  # which doesn't begin again
+
+    native.when_loaded.append(hold)
+    warm = []
+    threads = [threading.Thread(target=lambda: warm.append(tg.warmup())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    assert amid.wait(60)
+    x = tg.ones(3, requires_grad=True)
+    native.replayed = LOAD_AFTER
+    (2 * x).sum().backward()  # which goes on in Python meanwhile
+    assert x.grad.tolist() == [2, 2, 2]
+    assert native.loaded is None and not load_native(wait=False) and not warm
+    if hasattr(os, "fork"):
+        child = os.fork()
+        if not child:
+            (2 * x).sum().backward()
+            os._exit(0 if x.grad.tolist() == [4, 4, 4] and not tg.warmup() else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert warm == [True] * 3
+"""
+
+
+def test_whoever_asks_for_machine_code_waits_for_the_thread_that_loads_it():
+    result = run_python(AMID_LOADING)
+    assert result.returncode == 0, result.stderr
+
+
+def test_an_interrupted_load_begins_again():
+    result = run_python(
+        """
+        import tapegrad as tg
+        from tapegrad.loading import native
+
+        def interrupt():
+            native.when_loaded.remove(interrupt)
+            raise KeyboardInterrupt
+
+        native.when_loaded.append(interrupt)
+        try:
+            tg.warmup()
+            raise AssertionError("should be interrupted")
+        except KeyboardInterrupt:
+            assert native.loaded is None
+        assert tg.warmup()
+        x = tg.ones(3, requires_grad=True)
+        (2 * x).sum().backward()
+        assert x.grad.tolist() == [2, 2, 2]
+        """
+    )
+    assert result.returncode == 0, result.stderr
+
+
 def test_results_pickle_as_leaves():
     x = leaf(3)
     backward((x * x).sum())

@@ -101,7 +101,9 @@ def default(value: Any) -> str:
     return repr(value) if type(value) is float and math.isfinite(value) else "..."
 
 
-def signature(function: Any, result: str, operand: str = "Any", method: bool = False) -> str:
+def signature(
+    function: Any, result: str, operand: str = "Any", method: bool = False, out: bool = False
+) -> str:
     """``(self, dim: Any = None) -> Tensor`` of a function.
 
     Args:
@@ -109,9 +111,12 @@ def signature(function: Any, result: str, operand: str = "Any", method: bool = F
         result: the type of its result, where the annotation says no more than Any.
         operand: likewise the type of its operands.
         method: whether its first parameter is ``self``.
+        out: whether it takes ``out``, declared or not, see `tapegrad.outs`.
     """
     found = inspect.signature(function)
-    parameters = list(found.parameters.values())
+    parameters = [p for p in found.parameters.values() if out or p.name != "out"]
+    if out and OUT.name not in found.parameters:
+        parameters.append(OUT)
     parts = []
     if method:
         parts.append("self")
@@ -133,7 +138,21 @@ def signature(function: Any, result: str, operand: str = "Any", method: bool = F
     return f"({', '.join(parts)}) -> {result if returned == 'Any' else returned}"
 
 
-def definition(name: str, function: Any, method: bool) -> str:
+#: Modules of functions that take ``out``.
+WITH_OUT = ("", "fft", "linalg", "special")
+OUT = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="Any")
+
+
+def takes_out(path: str, name: str, function: Any) -> bool:
+    """Whether a function of a module does."""
+    if "out" in inspect.signature(function).parameters:
+        return not name.endswith("_")
+    found = operators.modules.get(path, {}).get(name)
+    made = found is not None and hasattr(found, "__wrapped__") and not name.endswith("_")
+    return made and path in WITH_OUT and _result(found) == "Any"
+
+
+def definition(name: str, function: Any, method: bool, path: str = "") -> str:
     """The line of one function or method."""
     if name in ("__eq__", "__ne__"):
         return f"def {name}(self, other: Any) -> Tensor: ...  # type: ignore[override]"
@@ -144,7 +163,8 @@ def definition(name: str, function: Any, method: bool) -> str:
     matrices = "matmul" in name
     result = "Tensor" if arithmetic or inplace else "Any"
     operand = "_Operand" if arithmetic and not matrices else "Any"
-    return f"def {name}{signature(function, result, operand, method)}: ..."
+    out = not method and takes_out(path, name, function)
+    return f"def {name}{signature(function, result, operand, method, out)}: ..."
 
 
 class _AnyClass:
@@ -239,7 +259,7 @@ def module_stub(path: str) -> str:
         if isinstance(value, ModuleType):
             imports.append(f"from tapegrad.{path} import {name} as {name}")
         elif isinstance(value, FunctionType) and not name.startswith("_"):
-            functions.append(definition(name, value, method=False))
+            functions.append(definition(name, value, method=False, path=path))
     aliases = [ALIASES] if any("_Operand" in line for line in functions) else []
     head = HEAD.format(what=f"torch.{path}, as far as tapegrad has it.")
     return "\n".join([head, *imports, *aliases, *functions]) + "\n"

@@ -24,7 +24,7 @@ OF_ITS_OWN_SHAPE = {
 }
 #: What draws random numbers.
 DRAWS = {
-    *("rand_like", "randn_like", "randint_like", "normal", "bernoulli", "multinomial"),
+    *("rand_like", "randn_like", "randint_like", "normal", "bernoulli", "poisson", "multinomial"),
     *("uniform_", "normal_", "exponential_", "log_normal_", "cauchy_", "geometric_"),
     *("bernoulli_", "random_", "dropout", "dropout_at_top", "dropout1d", "dropout2d"),
     *("dropout3d", "alpha_dropout", "feature_alpha_dropout", "rrelu"),

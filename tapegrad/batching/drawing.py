@@ -26,7 +26,7 @@ SIZED = {"rand": 0, "randn": 0, "randint": -1}
 #: Functions of one Tensor, of which they need shape and dtype, or which they fill.
 SHAPED = ("rand_like", "randn_like", "randint_like")
 #: Functions of a Tensor that can be of all samples.
-WHOLE = (*SHAPED, "dropout", "dropout_at_top", "alpha_dropout", "bernoulli")
+WHOLE = (*SHAPED, "dropout", "dropout_at_top", "alpha_dropout", "bernoulli", "poisson")
 
 
 @contextmanager

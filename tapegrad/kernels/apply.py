@@ -15,8 +15,10 @@ from tapegrad.kernels.cache import source_cache
 from tapegrad.kernels.layout import (
     ARRAY_SLOT,
     AS_ARRAY,
+    AS_CONTIGUOUS,
     AS_SPECIAL_SLOT,
     CODE_SLOT,
+    CONTIGUOUS_SLOT,
     DIFFERENTIABLE_SLOT,
     EXTRA_SLOT,
     FALSE,
@@ -61,8 +63,10 @@ from tapegrad.kernels.layout import (
 )
 from tapegrad.kernels.native import (
     BASE,
+    C_CONTIGUOUS,
     DESCR,
     DIMENSIONS,
+    FLAGS,
     NDIM,
     TYPE,
     VECTOR,
@@ -174,6 +178,15 @@ def _apply(fields: int, self: int, args: int, count: int, names: int) -> int:
         store64(stack, array)
         result = array
         array = call_object(shared[AS_ARRAY], stack, 1, 0)
+        decref(result)
+    elif (
+        array != 0
+        and load64(primitive + shared[CONTIGUOUS_SLOT]) == true
+        and (load32(array + FLAGS) & C_CONTIGUOUS) == 0
+    ):
+        store64(stack, array)
+        result = array
+        array = call_object(shared[AS_CONTIGUOUS], stack, 1, 0)
         decref(result)
     if array == 0:
         decref(arrays)

@@ -68,6 +68,7 @@ __all__ = ["SHARED_FIELDS", "make_shared"]
     VIEW_SLOT,
     VARIADIC_SLOT,
     SEVERAL_SLOT,
+    CONTIGUOUS_SLOT,
     PLAIN,  # addresses of the switch's fields
     PAUSED,
     LIMIT,
@@ -77,13 +78,14 @@ __all__ = ["SHARED_FIELDS", "make_shared"]
     LEAF_TABLE,  # ids of dictionaries
     SPECS,
     AS_ARRAY,  # ids of functions
+    AS_CONTIGUOUS,
     SPEC_OF,
     PLAN,
     MARK_VIEW,
     BYTES,  # kept by records since the last sweep, of arrays that are not small
     NEW_ARRAY,  # address of PyArray_NewFromDescr
-) = range(63)
-SHARED_FIELDS = 63
+) = range(65)
+SHARED_FIELDS = 65
 
 #: The number of PyArray_NewFromDescr in NumPy's table of functions.
 NEW_FROM_DESCR = 94
@@ -122,14 +124,14 @@ def make_shared(kind: Any, view_kind: Any, mark_view: Callable[..., None]) -> np
         (
             USUAL_SLOT,
             Primitive,
-            ("usual", "forward", "code", "plans", "view", "variadic", "several"),
+            ("usual", "forward", "code", "plans", "view", "variadic", "several", "contiguous"),
         ),
     ):
         fields[first : first + len(slots)] = [offset_of(owner, slot) for slot in slots]
     switches = [id(switch) + offset_of(Switch, slot) for slot in ("plain", "paused", "limit")]
     fields[PLAIN : PLAIN + len(switches)] = switches
     tables = (tape.records, counter, sweep, tape.leaves, spec_table)
-    known = (*tables, np.asarray, spec_of, Primitive.plan, mark_view)
+    known = (*tables, np.asarray, np.ascontiguousarray, spec_of, Primitive.plan, mark_view)
     fields[RECORDS : RECORDS + len(known)] = [id(thing) for thing in known]
     fields[NEW_ARRAY] = api_function(NEW_FROM_DESCR)
     keep_forever((fields, *things, *known))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 from numba import types
 from numba.core import cgutils
 from numba.core.ccallback import CFunc
+from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic, overload
 
 from tapegrad.kernels.cache import KernelCache
@@ -416,6 +418,15 @@ def _select(condition: Any, x: Any, y: Any) -> Any:
         return x if condition else y
 
     return chosen
+
+
+if hasattr(os, "register_at_fork"):
+    # Who compiled at a fork isn't in the child process to let go of the lock, nor to go on.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 
 def compile_native(

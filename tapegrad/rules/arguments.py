@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-import warnings
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from tapegrad.declaration import faces, not_a_tensor
 from tapegrad.dtypes import TYPE_NAMES
+from tapegrad.outs import flat, into_out, is_out_unknown, write_out
 
 #: Names that torch takes as well, as NumPy has them.
 NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input"}
@@ -31,8 +29,12 @@ def with_numpy_names(function: Callable[..., Any]) -> Callable[..., Any]:
             for name in NUMPY_NAMES.keys() & kwargs.keys():
                 kwargs.setdefault(NUMPY_NAMES[name], kwargs.pop(name))
             return function(*args, **kwargs)
+        except TypeError as error:
+            if not is_out_unknown(error, kwargs):
+                raise
         except AttributeError as error:
             raise not_a_tensor(function, args, kwargs, error) from None
+        return into_out(function, args, kwargs)
 
     return face
 
@@ -58,7 +60,7 @@ def with_out(function: Any = None, *, promotes: bool = False) -> Any:
         result = function(*args, **kwargs)
         if out is None:
             return result
-        inputs = [x for x in _flat((args, tuple(kwargs.values()))) if hasattr(x, "_spec")]
+        inputs = [x for x in flat((args, tuple(kwargs.values()))) if hasattr(x, "_spec")]
         many = isinstance(result, tuple)
         targets = tuple(out) if many else (out,)
         for target, value in zip(targets, result if many else (result,), strict=True):
@@ -70,51 +72,6 @@ def with_out(function: Any = None, *, promotes: bool = False) -> Any:
     parameters = [*signature.parameters.values(), only]
     face.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return face
-
-
-def _flat(values: Any) -> list[Any]:
-    """The items of nested lists and tuples."""
-    if not isinstance(values, (list, tuple)):
-        return [values]
-    return [x for value in values for x in _flat(value)]
-
-
-def write_out(name: str, out: Any, result: Any, inputs: list[Any], promotes: bool = False) -> None:
-    """Make ``out`` hold a result of some inputs."""
-    if out.requires_grad or result.requires_grad:
-        raise RuntimeError(
-            f"{name}(): functions with out=... arguments don't support automatic differentiation, "
-            "but one of the arguments requires grad."
-        )
-    target, value = out._array, result._array
-    if target.dtype != value.dtype and not (
-        promotes and np.can_cast(value.dtype, target.dtype, "same_kind")
-    ):
-        raise RuntimeError(
-            f"{name}(): Expected out tensor to have dtype {result.dtype}, but got {out.dtype} "
-            "instead"
-        )
-    repeats = any(n > 1 and not s for n, s in zip(target.shape, target.strides, strict=True))
-    resized = target.shape != value.shape and isinstance(target.base, np.ndarray)
-    memory = target.base if resized else target
-    if repeats or any(out is x or np.shares_memory(memory, x._array) for x in inputs):
-        raise RuntimeError(
-            "unsupported operation: some elements of the input tensors or of the written-to tensor "
-            "refer to a single memory location. Please clone() the tensor before performing the "
-            "operation."
-        )
-    if target.shape != value.shape:
-        if target.size:
-            warnings.warn(
-                "An output with one or more elements was resized since it had shape "
-                f"{list(target.shape)}, which does not match the required output shape "
-                f"{list(value.shape)}. Give an empty Tensor, or one of that shape.",
-                UserWarning,
-                stacklevel=4,
-            )
-        out._array, out._spec = value.astype(target.dtype), result.to(out.dtype)._spec
-    else:
-        out.copy_(result)
 
 
 def check_tensor(function: str, value: Any, name: str = "input", position: int = 1) -> None:
@@ -129,6 +86,24 @@ def check_tensor(function: str, value: Any, name: str = "input", position: int =
 def dtype_name(input: Any) -> str:
     """torch's name of a Tensor's dtype in messages, such as "Long"."""
     return TYPE_NAMES[input._spec.dtype.name]
+
+
+def c_name(input: Any) -> str:
+    """torch's C++ name of a Tensor's dtype, which a few of its messages have."""
+    names = {"float32": "float", "float64": "double", "int64": "long int", "int32": "int",
+             "float16": "c10::Half", "bool": "bool", "uint8": "unsigned char",
+             "int8": "signed char", "int16": "short int", "complex64": "c10::complex<float>",
+             "complex128": "c10::complex<double>"}  # fmt: skip
+    name = input._spec.dtype.name
+    return names.get(name, name)
+
+
+def check_dtype(input: Any, other: Any) -> None:
+    """Raise torch's RuntimeError unless the other Tensor (or None) has the input's dtype."""
+    if other is not None and other._spec.dtype != input._spec.dtype:
+        raise RuntimeError(
+            f"expected scalar type {dtype_name(input)} but found {dtype_name(other)}"
+        )
 
 
 def refuse(input: Any, kinds: str, message: str, error: type[Exception] = RuntimeError) -> None:

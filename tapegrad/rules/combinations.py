@@ -8,6 +8,7 @@ import numpy as np
 
 from tapegrad.declaration import public
 from tapegrad.primitive import elementwise, select
+from tapegrad.rules.arguments import c_name, refuse
 from tapegrad.rules.arithmetic import same
 
 
@@ -49,8 +50,31 @@ lerp_number = elementwise(
 
 @public(inplace=True)
 def lerp(input: Any, end: Any, weight: Any) -> Any:
-    """``input + weight * (end - input)``; the weight is a Tensor or a number."""
-    return (lerp_ if hasattr(weight, "_spec") else lerp_number)(input, end, weight)
+    """``input + weight * (end - input)``; the weight is a Tensor or a number.
+
+    Raises RuntimeError for Tensors of several dtypes, NotImplementedError for integers.
+    """
+    made = lerp_ if hasattr(weight, "_spec") else lerp_number
+    dtype = input._spec.dtype
+    if (
+        dtype.kind not in "fc"
+        or getattr(end, "_spec", input._spec).dtype is not dtype
+        or (made is lerp_ and weight._spec.dtype is not dtype)
+    ):
+        _check_lerp(input, end, weight)
+    return made(input, end, weight)
+
+
+def _check_lerp(input: Any, end: Any, weight: Any) -> None:
+    by_number = not hasattr(weight, "_spec")
+    for name, other in (("end", end),) if by_number else (("end", end), ("weight", weight)):
+        if other._spec.dtype != input._spec.dtype:
+            raise RuntimeError(
+                f"expected dtype {c_name(input)} for `{name}` but got dtype {c_name(other)}"
+            )
+    kind = "scalar" if by_number else "tensor"
+    message = f"\"lerp_kernel_{kind}\" not implemented for '{{dtype}}'"
+    refuse(input, "bui", message, NotImplementedError)
 
 
 def addcmul_forward(x, y, z, w):

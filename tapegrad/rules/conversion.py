@@ -13,7 +13,8 @@ from tapegrad.rules.arguments import check_tensor
 
 
 def clone_forward(x):
-    return x.copy(order="K")
+    # What `expand` repeated has no order.
+    return x.copy(order="C" if x.base is not None and 0 in x.strides else "K")
 
 
 def clone_contiguous_forward(x):

@@ -19,8 +19,8 @@ from tapegrad.rules.arguments import refuse, with_numpy_names
 from tapegrad.rules.gathering import along_forward, along_x, constant
 from tapegrad.rules.results import named
 
-cummax_ = structural("cummax", along_forward, along_x)
-cummin_ = structural("cummin", along_forward, along_x)
+cummax_ = structural("cummax", along_forward, along_x, contiguous=True)
+cummin_ = structural("cummin", along_forward, along_x, contiguous=True)
 
 
 def _attained(ufunc: np.ufunc, x: np.ndarray, axis: int) -> np.ndarray:
@@ -117,7 +117,7 @@ def recurrence_y(out_bar, y, out, axis, backward):
     return x_bar[changed] * np.conjugate(out[read])
 
 
-logcumsumexp_ = structural("logcumsumexp", logcumsumexp_forward, logcumsumexp_x)
+logcumsumexp_ = structural("logcumsumexp", logcumsumexp_forward, logcumsumexp_x, contiguous=True)
 #: ``out[k + 1] = x[k + 1] + y[k] * out[k]`` along an axis, or from the end: its own transpose.
 recurrence = structural("recurrence", recurrence_forward, recurrence_x, recurrence_y)
 

@@ -145,8 +145,8 @@ def triu_x(out_bar, k):
     return triu_(out_bar, k)
 
 
-tril_ = structural("tril", tril_forward, tril_x)
-triu_ = structural("triu", triu_forward, triu_x)
+tril_ = structural("tril", tril_forward, tril_x, contiguous=True)
+triu_ = structural("triu", triu_forward, triu_x, contiguous=True)
 
 
 def _check_matrices(input: Any, name: str) -> None:

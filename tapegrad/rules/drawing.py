@@ -20,6 +20,7 @@ def drawn_x(out_bar, x_shape):
 
 #: Its parameter is the draws, an array; its inputs only say who asked for them.
 bernoulli_ = structural("bernoulli", drawn_forward, drawn_x)
+poisson_ = structural("poisson", drawn_forward, drawn_x)
 normal_mean = structural("normal", drawn_forward, drawn_x, grad_name="NormalBackward1")
 normal_std = structural("normal", drawn_forward, drawn_x, grad_name="NormalBackward2")
 

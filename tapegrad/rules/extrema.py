@@ -36,10 +36,10 @@ def shared_x(out_bar, x, out, axis):
     return in_dtype_of(select(chosen, np.reshape(out_bar, shape) / count, 0), out_bar)
 
 
-amax_ = structural("amax", amax_forward, shared_x)
-amin_ = structural("amin", amin_forward, shared_x)
-max_ = structural("max", amax_forward, shared_x, grad_name="MaxBackward1")
-min_ = structural("min", amin_forward, shared_x, grad_name="MinBackward1")
+amax_ = structural("amax", amax_forward, shared_x, contiguous=True)
+amin_ = structural("amin", amin_forward, shared_x, contiguous=True)
+max_ = structural("max", amax_forward, shared_x, grad_name="MaxBackward1", contiguous=True)
+min_ = structural("min", amin_forward, shared_x, grad_name="MinBackward1", contiguous=True)
 
 
 def aminmax_forward(x, axis, keepdims):
@@ -152,10 +152,14 @@ def chosen_x(out_bar, x_shape, axis, index):
     return select(chosen, np.reshape(out_bar, index.shape), 0)
 
 
-max_at = structural("max", max_at_forward, chosen_x)
-min_at = structural("min", min_at_forward, chosen_x)
-median_at = structural("median", taken_forward, chosen_x, grad_name="MedianBackward1")
-nanmedian_at = structural("nanmedian", taken_forward, chosen_x, grad_name="NanmedianBackward1")
+max_at = structural("max", max_at_forward, chosen_x, contiguous=True)
+min_at = structural("min", min_at_forward, chosen_x, contiguous=True)
+median_at = structural(
+    "median", taken_forward, chosen_x, grad_name="MedianBackward1", contiguous=True
+)
+nanmedian_at = structural(
+    "nanmedian", taken_forward, chosen_x, grad_name="NanmedianBackward1", contiguous=True
+)
 
 
 FIELDS = ("values", "indices")
@@ -222,8 +226,8 @@ def argmin_forward(x, axis, keepdims):
     return x.argmin(axis, keepdims=keepdims)
 
 
-argmax_ = structural("argmax", argmax_forward, None)
-argmin_ = structural("argmin", argmin_forward, None)
+argmax_ = structural("argmax", argmax_forward, None, contiguous=True)
+argmin_ = structural("argmin", argmin_forward, None, contiguous=True)
 
 
 def _argument(made: Any, name: str, input: Any, dim: int | None, keepdim: bool) -> Any:
@@ -261,7 +265,7 @@ def argmin(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
 # -- the mode --------------------------------------------------------------------------------------
 
 
-mode_at = structural("mode", taken_forward, chosen_x)
+mode_at = structural("mode", taken_forward, chosen_x, contiguous=True)
 
 
 @public

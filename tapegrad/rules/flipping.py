@@ -70,7 +70,7 @@ def roll_x(out_bar, shifts, axes):
     return roll_(out_bar, tuple([-s for s in shifts]), axes)
 
 
-roll_ = structural("roll", roll_forward, roll_x)
+roll_ = structural("roll", roll_forward, roll_x, contiguous=True)
 
 
 @public

@@ -64,11 +64,11 @@ def positions_along(shape: tuple[int, ...], index: np.ndarray, axis: int) -> Any
 
 
 constant_ = structural("constant", constant_forward, None)
-gather_ = structural("gather", along_forward, along_x)
+gather_ = structural("gather", along_forward, along_x, contiguous=True)
 #: The same of an index of which some dimensions are broadcast.
-gather_broadcast = structural("gather", advanced_forward, advanced_x)
-take_ = structural("take", advanced_forward, advanced_x)
-index_select_ = structural("index_select", advanced_forward, advanced_x)
+gather_broadcast = structural("gather", advanced_forward, advanced_x, contiguous=True)
+take_ = structural("take", advanced_forward, advanced_x, contiguous=True)
+index_select_ = structural("index_select", advanced_forward, advanced_x, contiguous=True)
 masked_select_ = structural("masked_select", advanced_forward, advanced_x)
 
 
@@ -392,7 +392,12 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Any:
     """``input`` with ``value`` (a number or a 0-d Tensor) where the mask holds; they broadcast."""
     _check_mask(mask, "masked_fill_", " only supports boolean masks, but got mask with dtype")
     spec = input._spec
-    if type(value) in (float, int) and spec.dtype.char in "fd" and mask._spec.shape == spec.shape:
+    if (
+        type(value) in (float, int)
+        and spec.dtype.char in "fd"
+        and mask._spec.shape == spec.shape
+        and input._array.flags.c_contiguous
+    ):
         return filled(mask, value, input)
     is_complex = value._spec.is_complex if hasattr(value, "_spec") else isinstance(value, complex)
     if is_complex and not input._spec.is_complex:
@@ -438,7 +443,9 @@ def masked_fill_y(out_bar, mask):
     return np.sum(index_(out_bar, (mask,)))
 
 
-masked_fill_ = structural("masked_fill", masked_fill_forward, masked_fill_x, masked_fill_y)
+masked_fill_ = structural(
+    "masked_fill", masked_fill_forward, masked_fill_x, masked_fill_y, contiguous=True
+)
 
 
 @public
@@ -453,6 +460,11 @@ def masked_select(input: Any, mask: Any) -> Any:
 @public(inplace=True)
 def masked_scatter(input: Any, mask: Any, source: Any) -> Any:
     """``input`` with the elements of ``source``, in order, where the mask holds."""
+    if input._spec.dtype != source._spec.dtype:
+        raise RuntimeError(
+            "masked_scatter: expected self and source to have same dtypes but got "
+            f"{dtype_name(input)} and {dtype_name(source)}"
+        )
     _check_mask(mask, "masked_scatter_ ", "only supports boolean masks, but got mask with dtype")
     input, chosen = _common(input, mask)
     count = int(np.count_nonzero(chosen))

@@ -90,7 +90,7 @@ def accumulate_at_x(out_bar, index):
     return index_(out_bar, index)
 
 
-index_ = structural("index", advanced_forward, advanced_x)
+index_ = structural("index", advanced_forward, advanced_x, contiguous=True)
 #: Zeros with ``x`` added at the positions of an index, which may repeat.
 accumulate_at = structural("accumulate_at", accumulate_at_forward, accumulate_at_x)
 

@@ -54,9 +54,10 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     """``input @ weight.T + bias``: input (..., in), weight (out, in) or (in,), bias (out,)."""
     a, b = input._spec.shape, weight._spec.shape
     if len(b) == 1:
-        if bias is not None:
+        if bias is not None and bias.ndim:
             raise RuntimeError("mat2 must be a matrix, got 1-D tensor")
-        return matmul(input, weight)
+        product = matmul(input, weight)
+        return product if bias is None else add_(product, bias)
     if not a:
         raise RuntimeError(
             f"both arguments to linear need to be at least 1D, but they are 0D and {len(b)}D"
@@ -85,4 +86,11 @@ def _bias_of_another_shape(input: Any, weight: Any, bias: Any, shape: tuple[int,
                 f"({sizes[-k]}) at non-singleton dimension {len(shape) - k}.  Target sizes: "
                 f"{list(shape)}.  Tensor sizes: {list(sizes)}"
             )
+    if len(sizes) > len(shape):
+        if len(shape) > 1 or sizes != (1, *shape):  # which torch takes with one example
+            made = list(np.broadcast_shapes(sizes, shape))
+            raise RuntimeError(
+                f"output with shape {list(shape)} doesn't match the broadcast shape {made}"
+            )
+        bias = bias.reshape(shape)
     return add_(matmul(input, weight.t()), bias)

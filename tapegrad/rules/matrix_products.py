@@ -12,9 +12,10 @@ import numpy as np
 
 from tapegrad.declaration import public
 from tapegrad.dtypes import from_numpy
+from tapegrad.outs import into_out
 from tapegrad.primitive import Primitive, structural
 from tapegrad.products import batch_products, matrix_product
-from tapegrad.rules.arguments import dtype_name
+from tapegrad.rules.arguments import c_name, dtype_name
 from tapegrad.rules.arithmetic import mul
 from tapegrad.rules.matrices import adjoint, conjugate, fitted
 
@@ -139,15 +140,6 @@ vector_matrix = structural(
 folded_ = structural("matmul", folded_forward, folded_x, folded_y, grad_name="UnsafeViewBackward0")
 
 
-def _c_name(x: Any) -> str:
-    """torch's C++ name of the dtype, which its message has."""
-    names = {"float32": "float", "float64": "double", "int64": "long int", "int32": "int",
-             "float16": "c10::Half", "bool": "bool", "uint8": "unsigned char",
-             "int8": "signed char", "int16": "short", "complex64": "c10::complex<float>",
-             "complex128": "c10::complex<double>"}  # fmt: skip
-    return names.get(x._spec.dtype.name, x._spec.dtype.name)
-
-
 def check_dtypes(x: Any, y: Any, names: str = "m1 and m2") -> None:
     """Raise torch's RuntimeError for factors of two dtypes."""
     if x._spec.dtype is y._spec.dtype or x._spec.dtype == y._spec.dtype:
@@ -166,16 +158,18 @@ def check_dtypes(x: Any, y: Any, names: str = "m1 and m2") -> None:
     if n > 2 and m > 2:
         raise RuntimeError(f"expected scalar type {dtype_name(x)} but found {dtype_name(y)}")
     raise RuntimeError(
-        f"expected {names} to have the same dtype, but got: {_c_name(x)} != {_c_name(y)}"
+        f"expected {names} to have the same dtype, but got: {c_name(x)} != {c_name(y)}"
     )
 
 
 @public(numpy=[np.matmul, np.dot], module=("", "linalg"))
-def matmul(input: Any, other: Any) -> Any:
+def matmul(input: Any, other: Any, *, out: Any = None) -> Any:
     """The matrix product: of vectors, matrices, and batches of matrices, which broadcast.
 
     Raises RuntimeError where the sizes or dtypes don't fit.
     """
+    if out is not None:
+        return into_out(matmul, (input, other), {"out": out})
     try:
         first, second = input._spec, other._spec
     except AttributeError:

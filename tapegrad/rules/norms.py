@@ -10,7 +10,7 @@ import numpy as np
 from tapegrad.axes import wrap_axis
 from tapegrad.declaration import all_values, public
 from tapegrad.primitive import select, structural
-from tapegrad.rules.arguments import dtype_name, refuse, with_numpy_names
+from tapegrad.rules.arguments import check_dtype, dtype_name, refuse, with_numpy_names
 from tapegrad.rules.matrices import check_floating, check_matrix, check_square, fitted, transposed
 from tapegrad.rules.solvers import inv_ex_
 from tapegrad.rules.spectral import svdvals
@@ -214,6 +214,7 @@ def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str = MODES[0]) -> Any
     (m, d), (n, e) = x1._spec.shape[-2:], x2._spec.shape[-2:]
     if d != e:
         raise RuntimeError(f"X1 and X2 must have the same number of columns. X1: {d} X2: {e}")
+    check_dtype(x1, x2)
     if p < 0:
         raise RuntimeError("cdist only supports non-negative p values")
     if compute_mode not in MODES:

@@ -15,6 +15,7 @@ from tapegrad.declaration import public
 from tapegrad.dtypes import float64
 from tapegrad.primitive import elementwise, select
 from tapegrad.rules.activations import NN, applied, nn_relu
+from tapegrad.rules.arguments import dtype_name, refuse
 
 
 def leaky_relu_forward(x, y):
@@ -50,8 +51,13 @@ prelu_ = elementwise(
 def prelu(input: Any, weight: Any) -> Any:
     """`leaky_relu` with a learned slope: one, or one for each index of dimension 1.
 
-    Raises RuntimeError if the number of slopes doesn't fit.
+    Raises RuntimeError if the number or dtype of the slopes doesn't fit.
     """
+    if weight._spec.dtype != input._spec.dtype:
+        raise RuntimeError(
+            f"prelu: Type promoting not supported. Got {dtype_name(input)} and {dtype_name(weight)}"
+        )
+    refuse(input, "buic", "\"prelu_cpu\" not implemented for '{dtype}'", NotImplementedError)
     slopes = weight._spec.size
     if weight.ndim > 1:
         raise RuntimeError(

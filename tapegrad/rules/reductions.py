@@ -79,7 +79,7 @@ def sum_all_x(out_bar, x_shape):
     return spread(out_bar, x_shape)
 
 
-sum_ = structural("sum", sum_forward, sum_x, grad_name="SumBackward1")
+sum_ = structural("sum", sum_forward, sum_x, grad_name="SumBackward1", contiguous=True)
 sum_all = structural("sum", sum_all_forward, sum_all_x)
 
 
@@ -115,7 +115,7 @@ def nansum_x(out_bar, x, axis):
     return select(x == x, np.reshape(out_bar, kept(x.shape, axis)), 0)
 
 
-nansum_ = structural("nansum", nansum_forward, nansum_x)
+nansum_ = structural("nansum", nansum_forward, nansum_x, contiguous=True)
 
 
 @public
@@ -151,7 +151,7 @@ def mean_all_x(out_bar, x_shape):
     return spread(out_bar, x_shape) / (math.prod(x_shape) or 1)
 
 
-mean_ = structural("mean", mean_forward, mean_x, grad_name="MeanBackward1")
+mean_ = structural("mean", mean_forward, mean_x, grad_name="MeanBackward1", contiguous=True)
 mean_all = structural("mean", mean_all_forward, mean_all_x)
 
 
@@ -219,7 +219,7 @@ def others(x, axis):
     return np.transpose(back, tuple([order.index(i) for i in range(x.ndim)]))
 
 
-prod_ = structural("prod", prod_forward, prod_x, grad_name="ProdBackward1")
+prod_ = structural("prod", prod_forward, prod_x, grad_name="ProdBackward1", contiguous=True)
 prod_all = structural("prod", prod_forward, prod_x)
 
 
@@ -282,7 +282,7 @@ def reversed_cumsum_x(out_bar, axis):
     return cumsum_(out_bar, axis)
 
 
-cumsum_ = structural("cumsum", cumsum_forward, cumsum_x)
+cumsum_ = structural("cumsum", cumsum_forward, cumsum_x, contiguous=True)
 #: The running sum from the end: the transpose of `cumsum`.
 reversed_cumsum = structural(
     "reversed_cumsum", reversed_cumsum_forward, reversed_cumsum_x, grad_name="FlipBackward0"
@@ -326,7 +326,7 @@ def cumprod_x(out_bar, x, out, axis):
     return np.concatenate(shares, axis=axis)
 
 
-cumprod_ = structural("cumprod", cumprod_forward, cumprod_x)
+cumprod_ = structural("cumprod", cumprod_forward, cumprod_x, contiguous=True)
 
 
 @public(numpy=[np.cumprod], inplace=True)
@@ -355,9 +355,9 @@ def count_nonzero_forward(x, axis):
     return np.add.reduce(x != 0, axis, np.int64)
 
 
-all_ = structural("all", all_forward, None)
-any_ = structural("any", any_forward, None)
-count_nonzero_ = structural("count_nonzero", count_nonzero_forward, None)
+all_ = structural("all", all_forward, None, contiguous=True)
+any_ = structural("any", any_forward, None, contiguous=True)
+count_nonzero_ = structural("count_nonzero", count_nonzero_forward, None, contiguous=True)
 
 
 @public(numpy=[np.all])

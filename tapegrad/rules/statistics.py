@@ -78,8 +78,8 @@ def std_mean_x(out_bar, x, out, axis, correction):
     return share if std_bar is None else share + std_x(std_bar, x, out[0], axis, correction)
 
 
-var_ = structural("var", var_forward, var_x)
-std_ = structural("std", std_forward, std_x)
+var_ = structural("var", var_forward, var_x, contiguous=True)
+std_ = structural("std", std_forward, std_x, contiguous=True)
 var_mean_ = structural("var_mean", var_mean_forward, var_mean_x, outputs=2)
 std_mean_ = structural("std_mean", std_mean_forward, std_mean_x, outputs=2)
 
@@ -185,7 +185,7 @@ def logsumexp_x(out_bar, x, out, axis):
     return np.reshape(out_bar, shape) * np.conjugate(weights)
 
 
-logsumexp_ = structural("logsumexp", logsumexp_forward, logsumexp_x)
+logsumexp_ = structural("logsumexp", logsumexp_forward, logsumexp_x, contiguous=True)
 
 
 @public(module=("", "special"))
@@ -245,7 +245,9 @@ def norm_x(out_bar, x, out, axis, p):
     return share * direction * power
 
 
-norm_ = structural("norm", norm_forward, norm_x, grad_name="LinalgVectorNormBackward0")
+norm_ = structural(
+    "norm", norm_forward, norm_x, grad_name="LinalgVectorNormBackward0", contiguous=True
+)
 
 
 def vector_norm_of(input: Any, p: float, dim: Any, keepdim: bool, dtype: Any = None) -> Any:

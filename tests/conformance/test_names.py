@@ -37,7 +37,7 @@ LEFT_OUT = {
         gru gru_cell hash_tensor init_num_threads is_deterministic_algorithms_warn_only_enabled
         is_storage is_warn_always_enabled lobpcg lstm lstm_cell lstsq matrix_rank
         native_batch_norm native_channel_shuffle native_dropout native_group_norm native_layer_norm
-        native_norm norm_except_dim nuclear_norm pca_lowrank poisson resize_as_ rnn_relu
+        native_norm norm_except_dim nuclear_norm pca_lowrank resize_as_ rnn_relu
         rnn_relu_cell rnn_tanh rnn_tanh_cell segment_reduce set_anomaly_enabled
         set_default_tensor_type set_deterministic_debug_mode set_warn_always slice_inverse solve
         svd_lowrank symeig to_dlpack wait while_loop

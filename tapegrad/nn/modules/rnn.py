@@ -12,7 +12,9 @@ from tapegrad.nn import functional as F
 from tapegrad.nn import init
 from tapegrad.nn.modules.applied import new_parameter
 from tapegrad.nn.modules.module import Module
+from tapegrad.nn.modules.packed import run_packed, stretches
 from tapegrad.nn.parameter import Parameter
+from tapegrad.nn.utils.rnn import PackedSequence
 from tapegrad.operators import functions
 from tapegrad.rules.arguments import dtype_name
 from tapegrad.rules.ondemand.recurrent import run_cell, run_layer, states_
@@ -99,22 +101,21 @@ class RNNBase(Module):
         """The outputs of the last layer at all times, and the last state of all layers.
 
         Args:
-            input: (L, N, input_size), with ``batch_first`` (N, L, input_size), or without N.
+            input: (L, N, input_size), with ``batch_first`` (N, L, input_size), or without N; or a
+                `PackedSequence`.
             hx: the first state, (layers * directions, N, hidden_size); for an LSTM a pair: output
                 and cell. Default: zeros.
 
         Returns:
-            (L, N, directions * hidden_size), and the state, as ``hx``.
+            (L, N, directions * hidden_size) or packed as the input, and the state, as ``hx``.
 
         Raises:
             RuntimeError or ValueError: shapes or dtypes don't fit.
         """
         lstm = self.mode == "LSTM"
         name = type(self).__name__
-        if not isinstance(input, Tensor):
-            raise NotImplementedError(
-                f"{name}: packed sequences aren't supported; give a padded Tensor"
-            )
+        if isinstance(input, PackedSequence):
+            return self._of_packed(input, hx)
         if input.ndim not in (2, 3):
             kind = "" if lstm or self.mode == "GRU" else " tensor"
             raise ValueError(
@@ -128,13 +129,30 @@ class RNNBase(Module):
         x = input if batched else input.unsqueeze(1)
         if batched and self.batch_first:
             x = x.transpose(0, 1)
-        first = self._first_states(x, states)
+        if x.ndim == 3 and not x.shape[0]:
+            raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
+        first = self._first_states(x, x.shape[1], states)
         out, last = self._run(x, first)
         if not batched:
             out, last = out.squeeze(1), tuple(s.squeeze(1) for s in last)
         elif self.batch_first:
             out = out.transpose(0, 1)
         return out, (last if lstm else last[0])
+
+    def _of_packed(self, sequences: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
+        lstm = self.mode == "LSTM"
+        data, batch_sizes, order, back = sequences
+        if data.ndim != 2:
+            raise RuntimeError(f"input must have 2 dimensions, got {data.ndim}")
+        states = None if hx is None else tuple(hx) if lstm else (hx,)
+        sizes = batch_sizes.tolist()
+        first = self._first_states(data, sizes[0], states)
+        if order is not None and states is not None:
+            first = tuple(s.index_select(1, order) for s in first)
+        out, last = self._run(data, first, stretches(sizes))
+        if back is not None:
+            last = tuple(s.index_select(1, back) for s in last)
+        return PackedSequence(out, batch_sizes, order, back), (last if lstm else last[0])
 
     def _check_dims(self, states: tuple[Tensor, ...], batched: bool, lstm: bool) -> None:
         wanted = 3 if batched else 2
@@ -149,7 +167,7 @@ class RNNBase(Module):
                 f"hx{' and cx' if lstm else ''} should also be {wanted}-D but got {found}"
             )
 
-    def _first_states(self, x: Tensor, states: Any) -> tuple[Tensor, ...]:
+    def _first_states(self, x: Tensor, rows: int, states: Any) -> tuple[Tensor, ...]:
         weight = self._parameters["weight_ih_l0"]
         if x.dtype != weight.dtype:
             raise ValueError(
@@ -161,11 +179,9 @@ class RNNBase(Module):
                 "input.size(-1) must be equal to input_size. Expected "
                 f"{self.input_size}, got {x.shape[-1]}"
             )
-        if not x.shape[0]:
-            raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
         runs = self.num_layers * (1 + self.bidirectional)
         sizes = [self.proj_size or self.hidden_size, self.hidden_size][: 1 + (self.mode == "LSTM")]
-        shapes = [(runs, x.shape[1], size) for size in sizes]
+        shapes = [(runs, rows, size) for size in sizes]
         if states is None:
             return tuple(zeros(shape, dtype=x.dtype) for shape in shapes)
         for i, (state, shape) in enumerate(zip(states, shapes)):
@@ -177,19 +193,22 @@ class RNNBase(Module):
                 raise RuntimeError(f"Expected {which} size {shape}, got {list(state.shape)}")
         return states
 
-    def _run(self, x: Tensor, first: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Outputs and last states of all layers, of inputs (L, N, .)."""
+    def _run(
+        self, x: Tensor, first: tuple[Tensor, ...], parts: list[tuple[int, int]] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Outputs and last states of all layers, of inputs (L, N, .), or packed: see `packed`."""
         ends: list[tuple[Tensor, ...]] = []
         directions = 1 + self.bidirectional
         for number, (_, suffix) in enumerate(self._runs()):
             backwards = number % directions == 1
             if not backwards:
                 source, outputs = x, []
-            out, last = self._run_one(source, tuple(s[number] for s in first), suffix, backwards)
+            states = tuple(s[number] for s in first)
+            out, last = self._run_one(source, states, suffix, backwards, parts)
             outputs.append(out)
             ends.append(last)
             if number % directions == directions - 1:
-                x = outputs[0] if directions == 1 else functions["cat"](outputs, 2)
+                x = outputs[0] if directions == 1 else functions["cat"](outputs, -1)
                 if self.dropout and number + 1 < len(self._runs()):
                     x = F.dropout(x, self.dropout, self.training)
         if directions == 1 and not self.proj_size and (self.mode, x.dtype) != ("LSTM", float32):
@@ -197,25 +216,30 @@ class RNNBase(Module):
         return x, tuple(functions["stack"](parts) for parts in zip(*ends))
 
     def _run_one(
-        self, x: Tensor, state: tuple[Tensor, ...], suffix: str, backwards: bool
+        self, x: Tensor, states: tuple[Tensor, ...], suffix: str, backwards: bool, parts: Any
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Outputs and last states of one layer in one direction."""
         w_ih, w_hh, b_ih, b_hh, w_hr = (
             self._parameters.get(f"{name}_{suffix}")
             for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
         )
-        if w_hr is not None:
-            steps = F.linear(x, w_ih, b_ih).unbind(0)  # all times at once
-            history = []
-            for from_input in reversed(steps) if backwards else steps:
-                out, cell = run_cell(self.mode, from_input, state, w_hh, b_hh)
-                state = F.linear(out, w_hr), cell
-                history.append(state[0])
-            return functions["stack"](history[::-1] if backwards else history), state
-        if b_ih is not None and b_hh is not None and self.mode != "GRU":
+        if b_ih is not None and b_hh is not None and self.mode != "GRU" and w_hr is None:
             b_ih, b_hh = b_ih + b_hh, None
-        x = F.linear(x, w_ih, b_ih)
-        out, last = run_layer(self.mode, x.flip(0) if backwards else x, state, w_hh, b_hh)
+
+        def run(x: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+            if w_hr is None:
+                return run_layer(self.mode, x, states, w_hh, b_hh)
+            history = []
+            for from_input in x.unbind(0):
+                out, cell = run_cell(self.mode, from_input, states, w_hh, b_hh)
+                states = F.linear(out, w_hr), cell
+                history.append(states[0])
+            return functions["stack"](history), states
+
+        x = F.linear(x, w_ih, b_ih)  # all times at once
+        if parts is not None:
+            return run_packed(run, x, states, parts, backwards)
+        out, last = run(x.flip(0) if backwards else x, states)
         return (out.flip(0) if backwards else out), last
 
     def extra_repr(self) -> str:

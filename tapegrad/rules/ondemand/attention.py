@@ -42,10 +42,12 @@ def attention_weights(scores: Any, attn_mask: Any, is_causal: bool) -> Any:
     if attn_mask._spec.dtype == np.bool_:
         return _hidden(scores, ~attn_mask._array)
     if attn_mask._spec.dtype != scores._spec.dtype:
-        raise RuntimeError(
-            "Expected attn_mask dtype to be bool or to match query dtype, but got attn_mask.dtype: "
-            f"{attn_mask.dtype} and  query.dtype: {scores.dtype} instead."
-        )
+        if attn_mask._spec.dtype != np.float32:
+            raise RuntimeError(
+                "Expected attn_mask dtype to be bool or float or to match query dtype, but got "
+                f"attn_mask.dtype: {attn_mask.dtype} and  query.dtype: {scores.dtype} instead."
+            )
+        attn_mask = attn_mask.to(scores.dtype)
     lowest = np.isneginf(attn_mask._array)
     if lowest.any() and lowest.all(-1).any():
         return _hidden(scores + attn_mask.masked_fill(attn_mask == -np.inf, 0.0), lowest)

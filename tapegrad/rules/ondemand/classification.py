@@ -11,7 +11,7 @@ import numpy as np
 from tapegrad.declaration import public
 from tapegrad.fused import fused
 from tapegrad.primitive import Primitive, structural
-from tapegrad.rules.arguments import dtype_name
+from tapegrad.rules.arguments import check_dtype, dtype_name, refuse
 from tapegrad.rules.linear import linear
 from tapegrad.rules.ondemand.losses import NN, reduction_of
 from tapegrad.rules.reductions import sum
@@ -98,6 +98,9 @@ def nll_loss(
         raise RuntimeError(
             "For 1D input, 1D target must have size 1, but got target size: " + str(sizes[0])
         )
+    message = "\"nll_loss_out_frame\" not implemented for '{dtype}'"
+    refuse(input, "buic", message, NotImplementedError)
+    check_dtype(input, weight)
     index, scale = _choice(shape, target._array, weight, ignore_index, input._spec.dtype)
     return (nll_ if len(shape) <= 2 else nll2d_)(input, index, scale, kind)
 
@@ -195,6 +198,7 @@ def _smooth(
     if weight is not None:
         logs = logs * weight.reshape([-1 if i == axis else 1 for i in range(logs.ndim)])
     losses = -sum(logs, axis)
+    check_dtype(logs, weight)
     _, scale = _choice((*logs._spec.shape,), target, weight, ignore_index, logs._spec.dtype)
     ignored = (target == ignore_index).reshape(losses._spec.shape)
     if ignored.any():

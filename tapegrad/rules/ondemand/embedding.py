@@ -11,7 +11,7 @@ import numpy as np
 
 from tapegrad.declaration import public
 from tapegrad.primitive import Primitive, structural
-from tapegrad.rules.arguments import dtype_name
+from tapegrad.rules.arguments import check_dtype, dtype_name
 from tapegrad.rules.indexing import add_rows
 from tapegrad.rules.indexing import index_ as at
 
@@ -231,6 +231,7 @@ def embedding_bag(
                 f"embedding_bag: If per_sample_weights ({per_sample_weights.shape}) is not None, "
                 f"then it must have the same shape as the input ({input.shape})"
             )
+        check_dtype(weight, per_sample_weights)
         if mode != "sum":
             raise NotImplementedError(
                 "embedding_bag: per_sample_weights was not None. per_sample_weights is only "

@@ -19,7 +19,7 @@ from tapegrad.primitive import Primitive, structural
 from tapegrad.rules.ondemand.normalization import (
     NN,
     NONE,
-    check_floating,
+    check_dtypes,
     contiguous,
     filled,
     group_forward,
@@ -221,7 +221,7 @@ def layer_norm(
     """
     shape = _shape_of(normalized_shape)
     _check_normalized(input, shape, weight, bias)
-    check_floating("LayerNormKernelImpl", input)
+    check_dtypes("LayerNormKernelImpl", input, weight, bias)
     rows = _rows_of(input._spec.shape, shape)
     if weight is bias is None:
         return Primitive.apply(BARE_LAYER, (input,), (*rows, float(eps)))

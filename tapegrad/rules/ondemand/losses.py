@@ -17,6 +17,7 @@ from tapegrad.declaration import all_values, public
 from tapegrad.dtypes import promote_types
 from tapegrad.fused import fused
 from tapegrad.primitive import Primitive, structural
+from tapegrad.rules.arguments import refuse
 from tapegrad.rules.arithmetic import clamp_min, mul
 from tapegrad.rules.exponential import sigmoid, xlogy
 from tapegrad.rules.reductions import mean, sum
@@ -166,6 +167,8 @@ def mse_loss(
     """``(input - target) ** 2``: their mean, their sum, or ("none") each."""
     kind = reduction_of(reduction, size_average, reduce)
     input, target = matched(input, target)
+    if input._spec.dtype.kind != "f":
+        refuse(input, "buic", "\"mse_cpu\" not implemented for '{dtype}'", NotImplementedError)
     if weight is not None:
         return weighted(mse_(input, target, 0), weight, kind)
     return Primitive.apply(mse_, (input, target), (kind,))
@@ -218,6 +221,7 @@ def huber_loss(
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
     input, target = matched(input, target)
+    refuse(input, "buic", "\"huber_cpu\" not implemented for '{dtype}'", NotImplementedError)
     if weight is not None:
         return reduce_(mul(huber_(input, target, float(delta), 1.0, 0), weight), kind)
     return huber_(input, target, float(delta), 1.0, kind)
@@ -235,6 +239,7 @@ def smooth_l1_loss(
     input, target = matched(input, target)
     if beta == 0:
         return reduce_((input - target).abs(), kind)
+    refuse(input, "buic", "\"smooth_l1_cpu\" not implemented for '{dtype}'", NotImplementedError)
     return smooth_l1_(input, target, float(beta), float(beta), kind)
 
 
@@ -325,6 +330,7 @@ def binary_cross_entropy_with_logits(
         if input._spec.dtype != target._spec.dtype:
             wanted = promote_types(input.dtype, target.dtype)
             input, target = input.to(wanted), target.to(wanted)
+    refuse(input, "buic", "\"log_sigmoid_cpu\" not implemented for '{dtype}'", NotImplementedError)
     if weight is None and pos_weight is None:
         return Primitive.apply(bce_logits_, (input, target), (kind,))
     one = UNITS[input._spec.dtype][1]
@@ -394,6 +400,9 @@ def binary_cross_entropy(
             f"binary_cross_entropy needs input and target of one dtype, but got {input.dtype} and "
             f"{target.dtype}"
         )
+    refuse(
+        input, "buic", "\"binary_cross_entropy\" not implemented for '{dtype}'", NotImplementedError
+    )
     array = all_values(input)
     if array.size and not (array.min() >= 0 and array.max() <= 1):
         raise RuntimeError("all elements of input should be between 0 and 1")
@@ -410,6 +419,10 @@ def kl_div(
 
     ``reduction="batchmean"`` divides the sum by the size of the first dimension.
     """
+    for what, kinds in (("Integral", "bui"), ("Complex", "c")):
+        message = f"kl_div: {what} inputs not supported."
+        refuse(input, kinds, message)
+        refuse(target, kinds, message)
     if log_target:
         values = target.exp() * (target - input)
     else:

@@ -17,6 +17,7 @@ from tapegrad.broadcast import sum_to_shape
 from tapegrad.declaration import public
 from tapegrad.fused import COLUMNS, fused
 from tapegrad.primitive import Primitive, structural
+from tapegrad.rules.arguments import check_dtype, dtype_name
 from tapegrad.rules.ondemand.resampling import AxisMap, resample_
 from tapegrad.rules.ondemand.windows import positions
 from tapegrad.rules.reductions import mean_, sum_
@@ -275,9 +276,34 @@ def standardised_by(
     return Primitive.apply(made, (input, weight, bias), (view, axes, affine, float(eps)))
 
 
-def check_floating(name: str, input: Any) -> None:
-    if input._spec.dtype.kind != "f":
-        raise NotImplementedError(f"\"{name}\" not implemented for '{input.dtype}'")
+def check_dtypes(name: str, input: Any, *parameters: Any) -> None:
+    """Raise torch's errors unless all are of the input's dtype, or of float32 for a half."""
+    dtype = input._spec.dtype
+    if dtype.kind == "f":
+        for parameter in parameters:
+            if parameter is not None and parameter._spec.dtype is not dtype:
+                break
+        else:
+            return
+    else:
+        raise NotImplementedError(f"\"{name}\" not implemented for '{dtype_name(input)}'")
+    given = [p for p in parameters if p is not None]
+    if all([p._spec.dtype == dtype for p in given]):
+        return
+    if given[0]._spec.dtype == dtype:
+        for parameter in given:
+            check_dtype(input, parameter)
+    for parameter in given:
+        if parameter._spec.dtype != np.float32:
+            raise RuntimeError(
+                "mixed dtype (CPU): expect parameter to have scalar type of Float, but got "
+                f"{dtype_name(parameter)} for an input of {dtype_name(input)}"
+            )
+    if dtype != np.float16:
+        raise RuntimeError(
+            "mixed dtype (CPU): all inputs must share same datatype, but got parameters of Float "
+            f"for an input of {dtype_name(input)}"
+        )
 
 
 # -- over the batch, each example or groups of channels --------------------------------------------
@@ -306,7 +332,8 @@ def _by_running(input: Any, mean: Any, var: Any, weight: Any, bias: Any, eps: fl
     shift = -mean.detach() * scale
     shift = shift if bias is None else shift + bias
     shape = (-1, *[1] * (input.ndim - 2))
-    return input * scale.reshape(shape) + shift.reshape(shape)
+    out = input * scale.reshape(shape) + shift.reshape(shape)
+    return out.to(input.dtype)  # statistics may have another one
 
 
 @public(module=NN, method=False)
@@ -336,7 +363,7 @@ def batch_norm(
     _check_channels(
         input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
     )
-    check_floating("batch_norm", input)
+    check_dtypes("batch_norm", input, weight, bias, running_mean, running_var)
     if not training:
         return _by_running(input, running_mean, running_var, weight, bias, eps)
     axes, affine = (0, *range(2, len(shape))), (1, shape[1], *[1] * (len(shape) - 2))
@@ -367,7 +394,7 @@ def instance_norm(
     _check_channels(
         input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
     )
-    check_floating("instance_norm", input)
+    check_dtypes("batch_norm", input, weight, bias)
     if not use_input_stats:
         return _by_running(input, running_mean, running_var, weight, bias, eps)
     axes, affine = tuple(range(2, len(shape))), (1, shape[1], *[1] * (len(shape) - 2))
@@ -414,7 +441,7 @@ def group_norm(
                 f"Expected {name} to be a vector of size equal to the number of channels in input, "
                 f"but got {name} of shape {list(value.shape)} and input of shape {list(shape)}"
             )
-    check_floating("GroupNormKernelImpl", input)
+    check_dtypes("GroupNormKernelImpl", input, weight, bias)
     grouped = (num_groups, shape[1] // num_groups)
     view, affine = (shape[0], *grouped, *shape[2:]), (1, *grouped, *[1] * (len(shape) - 2))
     axes = tuple(range(2, len(view)))

@@ -371,7 +371,7 @@ def _check_dirty(
 
 
 def _index_of(value: Any, values: tuple[Any, ...]) -> int:
-    """Where the value itself is among some; -1: nowhere. `any` and `next` take thrice as long."""
+    """Where a value itself is among some, or -1: `any` and `next` take three times as long."""
     for i, other in enumerate(values):
         if other is value:
             return i

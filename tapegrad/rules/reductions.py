@@ -67,8 +67,9 @@ def sum_forward(x, axis, keepdims):
 
 
 def sum_all_forward(x):
-    out = added(x, None)
-    return out if out.dtype is x.dtype else out.astype(x.dtype)
+    if x.size < FEW and x.dtype.char in "fd":
+        return np.add.reduce(x, None)  # without a call: it is the commonest of all
+    return sum_forward(x, None, False)
 
 
 def sum_x(out_bar, x_shape, axis):

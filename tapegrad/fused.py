@@ -36,6 +36,8 @@ class _Library:
     find: Callable[[str, np.dtype[Any]], Callable[..., None]] | None = None
     #: ``forward(primitive, arrays)`` of an elementwise primitive, large arrays; None: it can't.
     forward: Callable[[Any, tuple[np.ndarray, ...]], np.ndarray | None] | None = None
+    #: ``in_place(ufunc, array, operand)``: the array's new elements; False: it can't.
+    in_place: Callable[[np.ufunc, np.ndarray, Any], bool] | None = None
 
 
 library = _Library()

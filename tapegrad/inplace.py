@@ -15,6 +15,7 @@ import numpy as np
 
 from tapegrad.batched import any_batched, rules
 from tapegrad.broadcast import expand
+from tapegrad.fused import library
 from tapegrad.modes import modes, switch
 from tapegrad.primitive import Primitive, primitives, structural
 from tapegrad.recording import record, wrap
@@ -96,6 +97,8 @@ WHOLE = (np.add, np.subtract, np.multiply)
 LONG = 1 << 62
 #: Larger numbers may be infinite in float32, and raise an error before anything is computed.
 HUGE = 1e38
+#: Threads share the work on more elements.
+LARGE = 1 << 17
 
 
 def _fits(ufunc: np.ufunc, target: Tensor, operands: tuple[Any, ...]) -> bool:
@@ -122,8 +125,13 @@ def _compute(ufunc: np.ufunc, array: np.ndarray, operand: Any) -> None:
     """Put the result where the first operand is, without an array between: a step of SGD."""
     check_memory(array)
     stamp(array, tape.next_serial(), True)
+    if type(operand) is Tensor:
+        operand = operand._array
+    shared = library.in_place if array.size > LARGE and array.dtype.char in "fd" else None
+    if shared is not None and shared(ufunc, array, operand):
+        return
     try:  # noqa: SIM105 - `suppress` takes longer than a small array
-        ufunc(array, operand._array if type(operand) is Tensor else operand, array)
+        ufunc(array, operand, array)
     except (FloatingPointError, RuntimeWarning):
         pass  # raised at the end, when all is computed
 

@@ -78,6 +78,13 @@ def _find_forward(primitive: Primitive, arrays: tuple[np.ndarray, ...]) -> np.nd
     return large_forward(primitive, arrays)
 
 
+def _find_in_place(ufunc: np.ufunc, array: np.ndarray, operand: Any) -> bool:
+    from tapegrad.kernels.large import write_in_place
+
+    library.in_place = write_in_place
+    return write_in_place(ufunc, array, operand)
+
+
 def load_native(*, wait: bool = True) -> bool:
     """Load the native loop; False where it can't be used, or another thread still loads it.
 
@@ -116,7 +123,7 @@ def _load() -> bool:
         function()
     native.walk, native.alone = walk_natively, walk_alone
     library.find = _find_fused
-    library.forward = _find_forward
+    library.forward, library.in_place = _find_forward, _find_in_place
     keep_smaller()
     return True
 

@@ -357,3 +357,39 @@ def test_what_is_broadcast_to_a_transposed_array():
         np.testing.assert_array_equal(found.numpy(), x.T - row)
     with pytest.raises(RuntimeError, match="must match the size"):
         tg.from_numpy(x) - tg.from_numpy(rng.normal(size=(701, 1)))
+
+
+@pytest.mark.parametrize("dtype", [tg.float32, tg.float64])
+@pytest.mark.parametrize("count", [1, 3])
+def test_in_place(dtype, count):
+    """Beside NumPy's: arrays and numbers, itself, gaps, and what is broadcast."""
+    before = tg.get_num_threads()
+    tg.set_num_threads(count)
+    try:
+        x, y = (leaf(i).detach().to(dtype) for i in range(2))
+        expected = x.numpy().copy()
+        x -= 0.25 * y
+        expected -= np.asarray(0.25, expected.dtype) * y.numpy()
+        x *= 1.5
+        expected *= 1.5
+        x.mul_(x).div_(y)
+        expected = expected * expected / y.numpy()
+        x += y[0]  # left to NumPy
+        expected += y.numpy()[0]
+        x[:, ::2] += 2.0
+        expected[:, ::2] += 2.0
+        x.t().sub_(y.t())
+        expected -= y.numpy()
+        np.testing.assert_array_equal(x.numpy(), expected)
+    finally:
+        tg.set_num_threads(before)
+
+
+def test_in_place_is_seen_by_the_version_check():
+    x = leaf(0)
+    y = x.exp()
+    out = (y * y).sum()
+    with tg.no_grad():
+        y.mul_(2.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        out.backward()

@@ -1,4 +1,4 @@
-"""Large arrays, forward: an elementwise operation's inner loop, shared between threads."""
+"""Large arrays, forward and in place: an elementwise operation's inner loop, shared by threads."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numba import carray, types
 
 from tapegrad import buffers, threads
+from tapegrad.fused import fused
 from tapegrad.kernels.cache import source_cache
 from tapegrad.kernels.innerloop import inner_loop
 from tapegrad.kernels.native import (
@@ -24,7 +25,7 @@ from tapegrad.kernels.pool import run_without_gil
 from tapegrad.kernels.tools import LOOP_PARTS, tools
 from tapegrad.primitive import Primitive
 
-__all__ = ["large_forward"]
+__all__ = ["large_forward", "write_in_place"]
 
 
 @functools.cache
@@ -65,16 +66,39 @@ def large_forward(primitive: Primitive, arrays: tuple[np.ndarray, ...]) -> np.nd
         return None
     loop, data, result = found[:3]
     out = buffers.empty(shape, result)
-    operands = (*arrays, out)
+    _run(loop, data, (*arrays, out))
+    return out
+
+
+def _run(loop: int, data: int, operands: tuple[np.ndarray, ...]) -> None:
+    """Run an inner loop over operands without gaps, of which the last one is the result."""
     given = np.zeros(LOOP_FIELDS, np.int64)
     given[LOOP], given[LOOP_DATA] = loop, data
     for i, x in enumerate(operands):
         given[STARTS + i] = x.ctypes.data
         given[LOOP_STEPS + i] = x.itemsize if x.ndim else 0
-    run_without_gil(
-        int(tools()[LOOP_PARTS]), out.size, given.ctypes.data, out.size // SHARED_ELEMENTS
-    )
-    return out
+    n = operands[-1].size
+    run_without_gil(int(tools()[LOOP_PARTS]), n, given.ctypes.data, n // SHARED_ELEMENTS)
+
+
+@functools.cache
+def _float_loop(ufunc: np.ufunc, kind: str) -> tuple[int, int] | None:
+    return ufunc_loop(ufunc, f"{kind}{kind}->{kind}")
+
+
+def write_in_place(ufunc: np.ufunc, array: np.ndarray, operand: Any) -> bool:
+    """``ufunc(array, operand, array)`` of reals, an array or a number; False: it is for NumPy.
+
+    The operand shares all of the array's memory or none.
+    """
+    dtype = array.dtype
+    other = operand if type(operand) is np.ndarray else np.array(operand, dtype)
+    kernel = fused("looped", array, other)
+    found = _float_loop(ufunc, dtype.char)
+    if kernel is None or found is None or (other.ndim and other.shape != array.shape):
+        return False
+    kernel(array.size, array, other, *found, other.itemsize if other.ndim else 0)
+    return True
 
 
 def _in_order(

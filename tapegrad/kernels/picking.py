@@ -33,6 +33,7 @@ from tapegrad.kernels.native import (
 )
 from tapegrad.kernels.spreading import has_shape
 from tapegrad.kernels.tools import ARRAY_KIND, BOOL, INT64, KINDS, TOOL_FIELDS
+from tapegrad.threads import LARGE_BYTES
 
 __all__ = ["KERNELS"]
 
@@ -275,18 +276,20 @@ def masked_fill_x(
 def embedding_x(
     zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
 ) -> Any:
-    # x_bar (V, C) = the rows of out_bar (*, C), added up at the index; scales are Python's.
+    # x_bar (V, C) = the rows of out_bar (*, C), added up at the index. Scales are Python's, and
+    # large matrices, whose zeros it gets from the system.
     params = tuple_get(record, 3)
-    index = tuple_get(params, 0)
+    index, shape = tuple_get(params, 0), tuple_get(params, 2)
+    width = as_int(tuple_get(shape, 1))
+    small = as_int(tuple_get(shape, 0)) * width * size_of(zero) <= LARGE_BYTES
     known = carray(pointer_to(tools, types.int64(1)), TOOL_FIELDS)
     possible = tuple_get(params, 1) == known[KINDS + 2] and load64(index + DESCR) == known[INT64]
-    possible = possible and is_dense(index)
+    possible = possible and small and is_dense(index)
     if possible and x_bar != 0:
         to = carray(pointer_to(x_bar, zero), m)
         if not add:
             for k in range(m):
                 to[k] = zero
-        width = as_int(tuple_get(tuple_get(params, 2), 1))
         count = n // width if width > 0 else types.int64(0)
         positions = carray(pointer_to(load64(index + DATA), types.int64(1)), count)
         bar = carray(pointer_to(out_bar, zero), n)

@@ -54,10 +54,11 @@ SPINS, NAP = 10_000, 50
 MOST = 127
 
 # Fields of the table, of which others than the owner write those that have a line of the cache for
-# themselves: the work; the tickets, with a number in the upper half that no other work has; how
-# many parts are done; whether somebody has the pool; how many threads may run, and how many do;
-# the code that they run, and that shares work; a lock that is never free, to sleep at. A row for
-# each thread follows: whether it sleeps, at which lock, its number, and the table.
+# themselves: the work; the tickets (how many there are left, from which on, and in the upper half
+# a number that no other work has); how many parts are done; whether somebody has the pool; how many
+# threads may run, and how many do; the code that they run, and that shares work; a lock that is
+# never free, to sleep at. A row for each thread follows: whether it sleeps, at which lock, its
+# number, and the table.
 RUN, COUNT, GIVEN, AT = range(4)
 TICKETS, DONE, BUSY, LIMIT, RUNNING, WORKER, SHARE, NEVER = 8, 16, 24, 32, 33, 34, 35, 36
 ROWS, ROW = 40, 8
@@ -127,19 +128,23 @@ def pause(typingctx: Any) -> Any:
 
 
 @register_jitable
-def take_parts(pool: Any) -> Any:
-    """Run parts as long as there are tickets; how many it were."""
+def take_parts(pool: Any, first: Any) -> Any:
+    """Run parts as long as there are tickets, the first ones or the last; how many it were.
+
+    So the elements that a thread finds in its cache are likely to be its own again.
+    """
     table = carray(pointer_to(pool, types.int64(1)), ROWS)
     taken = 0
     while True:
         ticket = seen(pool + 8 * TICKETS)
-        left = ticket & 0xFFFFFFFF
+        i, left = ticket & 0xFFFF, ticket >> 16 & 0xFFFF
         if left == 0:
             return taken
-        if replaced(pool + 8 * TICKETS, ticket, ticket - 1):
+        if not first:
+            i += left - 1
+        if replaced(pool + 8 * TICKETS, ticket, ticket - (1 << 16) + (1 if first else 0)):
             # Nobody changes the work before this part is done.
             count, parts = table[COUNT], table[GIVEN]
-            i = parts - left
             call(table[RUN], (count * i // parts, count * (i + 1) // parts, table[AT]))
             count_up(pool + 8 * DONE)
             taken += 1
@@ -152,7 +157,7 @@ def _work(own: int) -> None:
     spins = 0
     while True:
         counts = seen(pool + 8 * LIMIT) > row[NUMBER]
-        if counts and take_parts(pool) > 0:
+        if counts and take_parts(pool, False) > 0:
             spins = 0
         elif spins < SPINS:
             spins += 1
@@ -160,7 +165,7 @@ def _work(own: int) -> None:
         else:
             exchanged(own + 8 * ASLEEP, 1)
             # Work that has come before that was seen would find nobody to wake.
-            some = counts and seen(pool + 8 * TICKETS) & 0xFFFFFFFF != 0
+            some = counts and seen(pool + 8 * TICKETS) & 0xFFFF0000 != 0
             if not some or exchanged(own + 8 * ASLEEP, 0) == 0:
                 lock_acquire(row[LOCK], types.int32(1))
             spins = 0
@@ -184,12 +189,12 @@ def _share(pool: int, run: int, count: int, at: int, others: int) -> None:
     table[RUN], table[COUNT], table[GIVEN], table[AT] = run, count, parts, at
     exchanged(pool + 8 * DONE, 0)
     work = (seen(pool + 8 * TICKETS) >> 32) + 1
-    exchanged(pool + 8 * TICKETS, work << 32 | parts)
+    exchanged(pool + 8 * TICKETS, work << 32 | parts << 16)
     for i in range(others):
         row = pool + 8 * (ROWS + ROW * i)
         if seen(row + 8 * ASLEEP) != 0 and exchanged(row + 8 * ASLEEP, 0) == 1:
             lock_release(load64(row + 8 * LOCK))
-    take_parts(pool)
+    take_parts(pool, True)
     spins = 0
     while seen(pool + 8 * DONE) < parts:
         spins += 1
@@ -256,13 +261,16 @@ def pool() -> np.ndarray:
 
 
 @functools.cache
-def _without_gil() -> Callable[[int, int, int, int, int], None]:
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 5)(int(pool()[SHARE]))
+def _without_gil() -> tuple[Callable[[int, int, int, int, int], None], int]:
+    """`_share`, and the address of the table."""
+    kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 5)
+    return kind(int(pool()[SHARE])), pool().ctypes.data
 
 
 def run_without_gil(run: int, count: int, at: int, others: int) -> None:
     """As `share`, for Python."""
-    _without_gil()(pool().ctypes.data, run, count, at, others)
+    function, table = _without_gil()
+    function(table, run, count, at, others)
 
 
 @register_jitable

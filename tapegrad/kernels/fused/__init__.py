@@ -57,6 +57,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "attention": ("attention", "attention_adjoint"),
     "convolution": ("windowed", "window_products", "channel_sums"),
     "draws": ("uniforms", "normals", "normal_pairs", "integers", "shuffled", "scaled"),
+    "looped": ("looped",),
     "losses": ("bce_logits", "bce_logits_x", "bce_x", "huber", "huber_x"),
     "masks": ("masked_fill", "masked_softmax"),
     "normalization": (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad import loading, threads
+from tapegrad import loading
 from tapegrad.fused import library
 from tapegrad.rules.ondemand import recurrent
 
@@ -82,22 +82,24 @@ def test_some_of_the_rows_are_a_part_of_the_work(mode, wanted, monkeypatch):
     whole = results(mode, arrays, wanted)
     found = library.find
 
-    parts = []
-
-    def in_parts(count, work):
-        for k in range(count):
-            parts.append(k)
-            work(k, k + 1)
+    counts = []
 
     def shared(name, dtype):
-        kernel = found(name, dtype)
-        return lambda *operands: kernel(*operands, work=1 << 30, owners=())
+        def call(count, *operands):
+            counts.append(count)
+            found(name, dtype)(count, *operands, work=1 << 30)
 
-    monkeypatch.setattr(threads, "share", in_parts)
-    monkeypatch.setattr(library, "find", shared)
-    for a, b in zip(results(mode, arrays, wanted), whole, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
-    assert parts == [0, 1, 2] * 2
+        return call
+
+    before = tg.get_num_threads()
+    tg.set_num_threads(4)
+    try:
+        monkeypatch.setattr(library, "find", shared)
+        for a, b in zip(results(mode, arrays, wanted), whole, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+    finally:
+        tg.set_num_threads(before)
+    assert counts == [3] * 2
 
 
 CELLS = {"lstm_cell": (4, 1), "lstm_output": (4, 1), "gru_cell": (3, 3, 1)}

@@ -5,6 +5,7 @@ The arguments are those of every structural kernel: see `kernels.structural`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -369,79 +370,38 @@ def dot_y(
     return times_vector(zero, tuple_get(record, 6), out_bar, x_bar, m, add)
 
 
-@register_jitable
-def of_difference(
-    zero: Any, record: Any, first: Any, second: Any, out_bar: Any, n: Any, x_bar: Any, m: Any,
-    add: Any,
-) -> Any:  # fmt: skip
-    possible = is_dense(first) and is_dense(second)
-    if possible and x_bar != 0:
-        reduction = as_int(tuple_get(tuple_get(record, 3), 0))
-        x = carray(pointer_to(load64(first + DATA), zero), m)
-        y = carray(pointer_to(load64(second + DATA), zero), m)
-        bar = carray(pointer_to(out_bar, zero), n)
-        to = carray(pointer_to(x_bar, zero), m)
-        for i in range(m):
-            part = bar[i if reduction == 0 else 0]
-            if reduction == 1:
-                part = like(zero, part / m)
-            share = (x[i] - y[i]) * (part + part)
-            to[i] = to[i] + share if add else share
-    return 1 if possible else 0
+def of_difference(name: str, sign: int, is_huber: bool) -> Callable[..., Any]:
+    """The kernel of mse or Huber's loss of x - y, for x, or for y with a negative sign."""
 
+    def kernel(
+        zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
+    ) -> Any:
+        x_array, y_array = tuple_get(record, 6), tuple_get(record, 7)
+        possible = is_dense(x_array) and is_dense(y_array)
+        if possible and x_bar != 0:
+            params = tuple_get(record, 3)
+            # The derivative of the square is the difference over a half, of any size.
+            most, unit, at = like(zero, math.inf), like(zero, 0.5 * sign), 0
+            if is_huber:
+                most = like(zero, as_float(tuple_get(params, 0)))
+                unit, at = like(zero, as_float(tuple_get(params, 1)) * sign), 2
+            reduction = as_int(tuple_get(params, at))
+            x = carray(pointer_to(load64(x_array + DATA), zero), m)
+            y = carray(pointer_to(load64(y_array + DATA), zero), m)
+            bar = carray(pointer_to(out_bar, zero), n)
+            to = carray(pointer_to(x_bar, zero), m)
+            for i in range(m):
+                part = bar[i if reduction == 0 else 0]
+                if reduction == 1:
+                    part = like(zero, part / m)
+                slope = x[i] - y[i]
+                slope = most if slope > most else -most if slope < -most else slope
+                share = part * (slope / unit)
+                to[i] = to[i] + share if add else share
+        return 1 if possible else 0
 
-def mse_x(
-    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
-) -> Any:
-    x, y = tuple_get(record, 6), tuple_get(record, 7)
-    return of_difference(zero, record, x, y, out_bar, n, x_bar, m, add)
-
-
-def mse_y(
-    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
-) -> Any:
-    x, y = tuple_get(record, 6), tuple_get(record, 7)
-    return of_difference(zero, record, y, x, out_bar, n, x_bar, m, add)
-
-
-@register_jitable
-def of_huber(
-    zero: Any, record: Any, first: Any, second: Any, out_bar: Any, n: Any, x_bar: Any, m: Any,
-    add: Any,
-) -> Any:  # fmt: skip
-    possible = is_dense(first) and is_dense(second)
-    if possible and x_bar != 0:
-        params = tuple_get(record, 3)
-        delta, scale = as_float(tuple_get(params, 0)), as_float(tuple_get(params, 1))
-        reduction = as_int(tuple_get(params, 2))
-        most, unit = like(zero, delta), like(zero, scale)
-        x = carray(pointer_to(load64(first + DATA), zero), m)
-        y = carray(pointer_to(load64(second + DATA), zero), m)
-        bar = carray(pointer_to(out_bar, zero), n)
-        to = carray(pointer_to(x_bar, zero), m)
-        for i in range(m):
-            part = bar[i if reduction == 0 else 0]
-            if reduction == 1:
-                part = like(zero, part / m)
-            slope = x[i] - y[i]
-            slope = most if slope > most else -most if slope < -most else slope
-            share = part * (slope / unit)
-            to[i] = to[i] + share if add else share
-    return 1 if possible else 0
-
-
-def huber_x(
-    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
-) -> Any:
-    x, y = tuple_get(record, 6), tuple_get(record, 7)
-    return of_huber(zero, record, x, y, out_bar, n, x_bar, m, add)
-
-
-def huber_y(
-    zero: Any, record: Any, out_bar: Any, n: Any, x_bar: Any, m: Any, add: Any, tools: Any
-) -> Any:
-    x, y = tuple_get(record, 6), tuple_get(record, 7)
-    return of_huber(zero, record, y, x, out_bar, n, x_bar, m, add)
+    kernel.__name__ = name
+    return kernel
 
 
 #: By the rules' modules and names; of a variadic primitive one for each of the first inputs.
@@ -454,10 +414,10 @@ KERNELS: dict[str, Any] = {
     "indexing.put_y": put_y,
     "joining.cat_x": tuple(part_of(i, False) for i in range(3)),
     "joining.stack_x": tuple(part_of(i, True) for i in range(3)),
-    "losses.huber_x": huber_x,
-    "losses.huber_y": huber_y,
-    "losses.mse_x": mse_x,
-    "losses.mse_y": mse_y,
+    "losses.huber_x": of_difference("huber_x", 1, True),
+    "losses.huber_y": of_difference("huber_y", -1, True),
+    "losses.mse_x": of_difference("mse_x", 1, False),
+    "losses.mse_y": of_difference("mse_y", -1, False),
     "matrix_products.dot_x": dot_x,
     "matrix_products.dot_y": dot_y,
     "sorting.sorted_x": along_x,  # of positions that don't repeat

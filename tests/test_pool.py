@@ -232,6 +232,50 @@ def test_a_process_ends(end):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_rules_that_need_the_gil():
+    """The thread that waits for others has it: a person's rule isn't run by them."""
+    code = """
+        import numpy as np
+        import tapegrad as tg
+        tg.set_num_threads(4)
+        tg.warmup()
+
+        @tg.primitive
+        def cube(x):
+            return x**3
+
+        def cube_x(x):
+            if x > 9:
+                raise ValueError("too large")
+            return 3 * x**2
+
+        cube.defpartials(x=cube_x)
+        for _ in range(20):
+            x = tg.full((70_000,), 2.0, requires_grad=True)
+            with tg.no_grad():
+                x[::10] = 10.0
+            cube(x).sum().backward()
+            y = tg.ones(70_000, requires_grad=True)
+            cube(y).sum().backward()
+            assert (y.grad == 3).all()
+        print("done")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, timeout=300, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n")
+    assert "ValueError: too large" in done.stderr
+
+
+def test_own_rules_are_shared():
+    from tapegrad.kernels import compiled, loop
+    from tapegrad.primitive import primitives
+
+    foreign = [p for p in primitives if compiled._kind(p.code) == loop.FOREIGN]
+    assert all(not r.__module__.startswith("tapegrad.") for p in foreign for r in p.rules if r)
+    assert {"exp", "multiply", "where"}.isdisjoint(p.name for p in foreign)
+
+
 @pytest.mark.parametrize("dtype", [tg.float32, tg.float64])
 def test_gradients_are_those_of_one_thread(dtype):
     tg.manual_seed(0)

@@ -80,7 +80,7 @@ class _Compiled:
         """Compile the kernel at a position of the table, or note that there is none."""
         code, rest = divmod(position, 2 * ARITY)
         index, dtype = divmod(rest, 2)
-        make = structural_kernel if self._tables.structural[code] else adjoint_kernel
+        make = adjoint_kernel if primitives[code].native else structural_kernel
         try:
             kernel = make(primitives[code], index, DTYPES[dtype])
         except NumbaError:  # a rule that only NumPy can run
@@ -121,9 +121,7 @@ class _Tables:
     def fill(self) -> None:
         """Enter the primitives and specs that are new."""
         for code in range(self.primitives, min(len(primitives), self.structural.size)):
-            primitive = primitives[code]
-            kind = 2 if primitive.arity < 0 else 1
-            self.structural[code] = 0 if primitive.native else -1 if is_for_python(code) else kind
+            self.structural[code] = _kind(code)
             self.primitives = code + 1
         for number in range(self.specs, min(len(specs), self.of_specs.size // 3)):
             spec = specs[number]
@@ -133,6 +131,16 @@ class _Tables:
                 id(spec.shape),
             )
             self.specs = number + 1
+
+
+def _kind(code: int) -> int:
+    """What the loop has to know of a primitive: see its field ``STRUCTURAL``."""
+    primitive = primitives[code]
+    if primitive.native:
+        rules = [rule for rule in primitive.rules if rule is not None]
+        own = all((rule.__module__ or "").startswith("tapegrad.") for rule in rules)
+        return 0 if own else loop.FOREIGN
+    return -1 if is_for_python(code) else 2 if primitive.arity < 0 else 1
 
 
 @functools.cache

@@ -88,7 +88,7 @@ DONE, YIELD, PYTHON, NEW_LEAF, NEW_KERNEL, NO_MEMORY = range(6)
     KERNELS,  # address: for each primitive, input and dtype a kernel (0: not compiled, -1: none)
     TOOLS,  # address of what structural kernels use
     STRUCTURAL,  # address: for each primitive 0: kernels of rules, 1: structural ones, of any
-    # number of inputs 2, -1: none
+    # number of inputs 2, -1: none; FOREIGN: kernels of a person's rules
     STOPS,  # address of the descending serials that Python wants to handle, and a last 0
     STOP,  # position in the stops
     RETAIN,  # keep saved values
@@ -105,6 +105,10 @@ DONE, YIELD, PYTHON, NEW_LEAF, NEW_KERNEL, NO_MEMORY = range(6)
 FIELDS = 26
 
 IN_PYTHON = 1
+
+#: A person's rule may raise or print, for which a thread takes the GIL: who waits for that thread
+#: has it.
+FOREIGN = 3
 
 #: Rows of singles that are added up one by one.
 LONG_SUM = 64
@@ -170,6 +174,9 @@ def _loop(state_address: int) -> int:
         code = own_int(tuple_get(record, 1))
         dtype = specs[3 * spec + 1]
         structural = structurals[code]
+        is_shared = structural != FOREIGN
+        if not is_shared:
+            structural = types.int64(0)
         if (
             out_bar == IN_PYTHON
             or stops[state[STOP]] == serial
@@ -371,7 +378,7 @@ def _loop(state_address: int) -> int:
                     if not summed:
                         adds = add if form == FULL or k == 0 else types.int64(1)
                     call_elementwise(
-                        state[TOOLS], kernels[row + 2 * i], itemsize, inner,
+                        state[TOOLS], kernels[row + 2 * i], itemsize, is_shared, inner,
                         (adds, out_bar + k * inner * itemsize, to_row,
                          data_0 + k * next_0, data_1 + k * next_1, data_2 + k * next_2,
                          data_out + k * next_out, stride_0, stride_1, stride_2, stride_out),

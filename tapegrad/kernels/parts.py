@@ -197,9 +197,11 @@ KERNEL, ELEMENT, ADD, BARS, SAVED, STEPS, ELEMENT_FIELDS = 0, 1, 2, 3, 5, 9, 13
 
 
 @register_jitable
-def call_elementwise(tools: Any, kernel: Any, size: Any, n: Any, arguments: Any) -> None:
-    """Call an adjoint kernel for n elements of so many bytes."""
-    if n < SHARED_ELEMENTS:
+def call_elementwise(
+    tools: Any, kernel: Any, size: Any, is_shared: Any, n: Any, arguments: Any
+) -> None:
+    """Call an adjoint kernel for n elements of so many bytes, which may be shared or not."""
+    if n < SHARED_ELEMENTS or not is_shared:
         call(kernel, (n, *arguments))
     else:
         given = vector()

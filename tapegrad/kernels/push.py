@@ -30,7 +30,7 @@ from tapegrad.kernels.layout import (
     RUNTIME_WARNING,
     SHARED_FIELDS,
 )
-from tapegrad.kernels.loop import BUDGET_ELEMENTS, RECORD_WORK
+from tapegrad.kernels.loop import BUDGET_ELEMENTS, FOREIGN, RECORD_WORK
 from tapegrad.kernels.native import (
     C_CONTIGUOUS,
     DATA,
@@ -292,7 +292,7 @@ def _push(address: int) -> int:
         ):
             return PYTHON
         made = types.int64(0)
-        if kind != 0:
+        if kind != 0 and kind != FOREIGN:
             if dots == 1:
                 made = _linear(state, shared, record, arity, input_, last)
                 if made == -1:

@@ -19,7 +19,7 @@ from numba import types
 from numba.core import cgutils
 from numba.core.ccallback import CFunc
 from numba.core.compiler_lock import global_compiler_lock
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic, overload, register_jitable
 
 from tapegrad.kernels.cache import KernelCache
 from tapegrad.primitive import select
@@ -72,6 +72,15 @@ lock_acquire_timed = types.ExternalFunction(
     "PyThread_acquire_lock_timed", types.int32(I64, I64, types.int32)
 )
 lock_release = types.ExternalFunction("PyThread_release_lock", types.void(I64))
+if hasattr(os, "sched_yield"):
+    yield_processor = types.ExternalFunction("sched_yield", types.int32())
+else:
+
+    @register_jitable
+    def yield_processor() -> None:
+        """Nothing: there is no such function here."""
+
+
 as_object = types.ExternalFunction("PyLong_FromLongLong", I64(I64))
 weakly_held = types.ExternalFunction("PyWeakref_GetObject", I64(I64))
 slice_unpack = types.ExternalFunction("PySlice_Unpack", types.int32(I64, I64, I64, I64))

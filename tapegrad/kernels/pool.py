@@ -39,6 +39,7 @@ from tapegrad.kernels.native import (
     lock_release,
     pointer_to,
     start_thread,
+    yield_processor,
 )
 
 __all__ = ["others_of", "pool", "run_without_gil", "share"]
@@ -49,6 +50,12 @@ PARTS = 4
 #: microseconds, since to wake one takes 30 to 150 (the more on a virtual machine). And how long it
 #: sleeps if it waits for others, in microseconds.
 SPINS, NAP = 10_000, 50
+#: How often it looks before it lets other threads have the processor, if some wait for it: else one
+#: that only looks could keep another one, of the same work, from it for milliseconds.
+LOOKS = 32
+
+#: What CPython gives for a thread that can't be started, in the bits that a C long has anywhere.
+NO_THREAD = 0xFFFFFFFF
 
 #: So many threads there may be beside the calling one.
 MOST = 127
@@ -128,6 +135,14 @@ def pause(typingctx: Any) -> Any:
 
 
 @register_jitable
+def look_again(spins: Any) -> None:
+    """What is done between two looks."""
+    pause()
+    if spins % LOOKS == 0:
+        yield_processor()
+
+
+@register_jitable
 def take_parts(pool: Any, first: Any) -> Any:
     """Run parts as long as there are tickets, the first ones or the last; how many it were.
 
@@ -161,7 +176,7 @@ def _work(own: int) -> None:
             spins = 0
         elif spins < SPINS:
             spins += 1
-            pause()
+            look_again(spins)
         else:
             exchanged(own + 8 * ASLEEP, 1)
             # Work that has come before that was seen would find nobody to wake.
@@ -181,7 +196,7 @@ def _share(pool: int, run: int, count: int, at: int, others: int) -> None:
         return
     while table[RUNNING] < others:
         row = pool + 8 * (ROWS + ROW * table[RUNNING])
-        if start_thread(table[WORKER], row) == -1:
+        if start_thread(table[WORKER], row) & NO_THREAD == NO_THREAD:
             others = table[RUNNING]
             exchanged(pool + 8 * LIMIT, others)  # until another number is set
         else:
@@ -199,7 +214,7 @@ def _share(pool: int, run: int, count: int, at: int, others: int) -> None:
     while seen(pool + 8 * DONE) < parts:
         spins += 1
         if spins < SPINS:
-            pause()
+            look_again(spins)
         else:
             lock_acquire_timed(table[NEVER], NAP, types.int32(0))
     exchanged(pool + 8 * BUSY, 0)

@@ -49,7 +49,7 @@ PARTS = 4
 #: How often a thread looks for work, or for the end of others' parts, before it sleeps: some 300
 #: microseconds, since to wake one takes 30 to 150 (the more on a virtual machine). And how long it
 #: sleeps if it waits for others, in microseconds.
-SPINS, NAP = 10_000, 50
+SPINS, NAP = 6_000, 50
 #: How often it looks before it lets other threads have the processor, if some wait for it: else one
 #: that only looks could keep another one, of the same work, from it for milliseconds.
 LOOKS = 32

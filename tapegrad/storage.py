@@ -13,12 +13,14 @@ from __future__ import annotations
 import sys
 import weakref
 from collections import deque
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 __all__ = [
     "Stamp",
+    "are_apart",
     "aside",
     "clock",
     "is_stale",
@@ -72,6 +74,15 @@ def owner(array: np.ndarray) -> np.ndarray:
             break
         base = base.base
     return array
+
+
+def are_apart(arrays: list[np.ndarray]) -> bool:
+    """Whether no two arrays, all of them contiguous, have memory in common."""
+    if all([array.base is None for array in arrays]):
+        return len(set(map(id, arrays))) == len(arrays)
+    starts = sorted([(array.ctypes.data, array.nbytes) for array in arrays])
+    pairs = pairwise(starts)
+    return all(start + size <= following for (start, size), (following, _) in pairs)
 
 
 def aside(array: np.ndarray) -> np.ndarray:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-__all__ = ["LARGE_BYTES", "get_num_threads", "set_num_threads"]
+__all__ = ["LARGE_BYTES", "SHARED_BYTES", "get_num_threads", "set_num_threads"]
 
+#: Threads share the work on more bytes: it takes longer than waking one up.
+SHARED_BYTES = 1 << 18
 #: Arrays of more bytes are large: machine code that holds the GIL leaves them to Python, which lets
 #: go of it; and their memory is used again.
 LARGE_BYTES = 1 << 20
@@ -40,7 +42,8 @@ def get_num_threads() -> int:
 def set_num_threads(count: int) -> None:
     """How many threads may share work of some 20 microseconds or more, the calling one among them.
 
-    At most 128 do. A thread is started when there is first work for it, and is then kept.
+    At most 128 do. A thread is started when there is first work for it, and is then kept. Products
+    of matrices may differ in their last digits from those of another number of threads.
 
     Raises RuntimeError for what is no integer, or is below 1. BLAS, which computes the largest
     products of matrices and most of `linalg`, has threads of its own (``OPENBLAS_NUM_THREADS``).

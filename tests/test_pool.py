@@ -295,6 +295,22 @@ def test_gradients_are_those_of_one_thread(dtype):
             assert np.abs(other - one).max() < 10 * eps * np.abs(one).max()
 
 
+@pytest.mark.parametrize("name", ["SGD", "Adam"])
+def test_parameters_that_share_memory_are_updated_one_after_the_other(name):
+    found = []
+    for count in (1, 4):
+        tg.set_num_threads(count)
+        p = tg.nn.Parameter(tg.zeros(200_000))
+        q = tg.nn.Parameter(p.data)
+        optimizer = getattr(tg.optim, name)([p, q], lr=1.0)
+        for _ in range(100):
+            p.grad, q.grad = tg.ones(200_000), tg.ones(200_000)
+            optimizer.step()
+        found.append(p.tolist())
+    assert found[0] == found[1]
+    assert set(found[0]) == {found[0][0]}
+
+
 @pytest.mark.parametrize("n", [1000, 100_000, 400_000])  # double precision: shared, and large
 def test_what_has_an_order_is_not_shared(n):
     """Random numbers are drawn one after the other."""

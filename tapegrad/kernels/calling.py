@@ -39,9 +39,9 @@ from tapegrad.kernels.native import (
     vector,
 )
 from tapegrad.kernels.pool import pool, share
-from tapegrad.threads import LARGE_BYTES
+from tapegrad.threads import LARGE_BYTES, SHARED_BYTES
 
-__all__ = ["FLAGS", "INT", "REAL", "SHARED_BYTES", "Definition", "native_call", "new_function"]
+__all__ = ["FLAGS", "INT", "REAL", "Definition", "native_call", "new_function"]
 
 #: METH_FASTCALL | METH_KEYWORDS: ``function(self, args, count, names)``.
 FLAGS = 0x80 | 0x02
@@ -74,9 +74,6 @@ def new_function(definition: int, self: Any) -> Any:
 # one of the others.
 NONE, WORK, FALLBACK, RUN, TOOLS, POOL, COUNT, OPERANDS = range(8)
 INT, REAL = 0, -1
-
-#: Threads share the work on more bytes: it takes longer than waking one up.
-SHARED_BYTES = 1 << 18
 
 
 def _call(self: int, args: int, count: int, names: int) -> int:

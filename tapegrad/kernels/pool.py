@@ -257,7 +257,10 @@ def _begin(table: np.ndarray) -> None:
 
 
 def _set_limit(table: np.ndarray) -> None:
-    table[LIMIT] = min(threads.get_num_threads() - 1, MOST)
+    count = 0
+    while count != threads.get_num_threads():  # another thread may set it meanwhile
+        count = threads.get_num_threads()
+        table[LIMIT] = min(count - 1, MOST)
 
 
 @functools.cache

@@ -20,9 +20,10 @@ from tapegrad.fused import fused
 from tapegrad.inplace import check_memory
 from tapegrad.modes import enable_grad, no_grad
 from tapegrad.nn.parameter import clear_gradient
-from tapegrad.storage import stamp, stamp_if_shared
+from tapegrad.storage import are_apart, stamp, stamp_if_shared
 from tapegrad.tape import tape
 from tapegrad.tensor import Tensor, from_array
+from tapegrad.threads import SHARED_BYTES
 
 __all__ = ["Optimizer", "as_real", "check_settings", "required"]
 
@@ -38,10 +39,9 @@ def update_all(kernel: Any, rows: list[tuple[np.ndarray, ...]], numbers: list[fl
     """Call a fused function once for many parameters, each with its gradient and state."""
     table = np.array([[row[0].size, *map(id, row)] for row in rows])
     total = sum([row[0].nbytes for row in rows])
-    apart = len({id(row[0]) for row in rows}) == len(rows)
-    parts = PARTS if apart else 1
     elements = total // rows[0][0].itemsize
     work = total * len(rows[0])
+    parts = PARTS if work >= SHARED_BYTES and are_apart([row[0] for row in rows]) else 1
     kernel(parts, table.reshape(-1), table.shape[1], parts, elements, *numbers, work=work)
 
 

@@ -35,7 +35,7 @@ from numba.extending import register_jitable
 
 from tapegrad.kernels import vectormath
 from tapegrad.kernels.cache import KernelCache, fingerprint
-from tapegrad.kernels.calling import INT, REAL, SHARED_BYTES, native_call
+from tapegrad.kernels.calling import INT, REAL, native_call
 from tapegrad.kernels.fused import lanes, matrix_products, rows, squares, tiles, vectors
 from tapegrad.kernels.native import (
     DATA,
@@ -49,6 +49,7 @@ from tapegrad.kernels.native import (
     pointer_to,
 )
 from tapegrad.kernels.pool import run_without_gil
+from tapegrad.threads import SHARED_BYTES
 
 __all__ = ["find"]
 

@@ -17,7 +17,7 @@ from tapegrad.kernels import apply, forward, ternary
 from tapegrad.kernels.calling import FLAGS, Definition, new_function
 from tapegrad.kernels.innerloop import inner_loop
 from tapegrad.kernels.native import ufunc_loop
-from tapegrad.kernels.parts import sharing_loop
+from tapegrad.kernels.parts import SHARED_ELEMENTS, sharing_loop
 from tapegrad.primitive import Primitive
 
 __all__ = ["NativeOperators"]
@@ -77,7 +77,9 @@ class NativeOperators:
             loop = ufunc_loop(scalar or primitive.forward, kinds)
             if loop is None and not compiled:
                 return None
-            loops += sharing_loop(*loop, primitive.arity + 1) if loop else (0, 0)
+            loops += (
+                sharing_loop(*loop, primitive.arity + 1, 2 * SHARED_ELEMENTS) if loop else (0, 0)
+            )
         fields = np.zeros(forward.OPERATOR_FIELDS, np.int64)
         fields[forward.SHARED] = self._shared.ctypes.data
         fields[forward.FALLBACK] = id(short)
@@ -135,7 +137,7 @@ class NativeOperators:
                     if at and not fields[at]:
                         loop = inner_loop(primitive, dtype)
                         self._kept.append(loop)
-                        own = sharing_loop(loop.address, 0, primitive.arity + 1)
+                        own = sharing_loop(loop.address, 0, primitive.arity + 1, SHARED_ELEMENTS)
                         fields[at + 1], fields[at] = own[1], own[0]  # the loop last
                     break
             return short(*operands, **named)

@@ -43,7 +43,7 @@ __all__ += ["products_and", "sharing_loop", "tile"]
 
 #: So many products of elements are worth sharing: 20 microseconds or more of one thread's work.
 SHARED_PRODUCTS = 1_000_000
-#: So many elements are.
+#: So many elements are; of a ufunc, which adds or multiplies more often than not, twice as many.
 SHARED_ELEMENTS = 1 << 16
 #: A part's columns, in bytes; its rows, at least, and a divisor of them; parts for each thread.
 WIDE, HIGH, TILE, PARTS = 256, 48, 6, 3
@@ -245,8 +245,8 @@ def _loop_parts(begin: int, end: int, at: int) -> None:
 def _sharing_loop(args: int, dimensions: int, steps: int, data: int) -> None:
     """An inner loop that runs another one, in parts if there are many elements."""
     n = load64(dimensions)
-    loop, loop_data = load64(data), load64(data + 8)
-    if n < SHARED_ELEMENTS:
+    loop, loop_data, least = load64(data), load64(data + 8), load64(data + 32)
+    if n < least:
         call(loop, (args, dimensions, steps, loop_data))
     else:
         given = vector()
@@ -258,7 +258,7 @@ def _sharing_loop(args: int, dimensions: int, steps: int, data: int) -> None:
             table[LOOP_STEPS + i] = load64(steps + 8 * i) if there else 0
         tools = load64(data + 24)
         run = load64(tools + 8 * LOOP_PARTS)
-        share(load64(tools + 8 * POOL), run, n, given, n // SHARED_ELEMENTS)
+        share(load64(tools + 8 * POOL), run, n, given, n // least)
 
 
 @functools.cache
@@ -269,9 +269,12 @@ def _sharing() -> int:
     return int(compiled.address)
 
 
-def sharing_loop(loop: int, data: int, operands: int) -> tuple[int, int]:
-    """An inner loop, and what it is given, that lets threads share what another one does."""
-    given = np.array([loop, data, operands, tools().ctypes.data], np.int64)
+def sharing_loop(loop: int, data: int, operands: int, least: int) -> tuple[int, int]:
+    """An inner loop, and what it is given, that lets threads share what another one does.
+
+    ``least``: so many elements are worth another thread.
+    """
+    given = np.array([loop, data, operands, tools().ctypes.data, least], np.int64)
     keep_forever(given)
     return _sharing(), given.ctypes.data
 

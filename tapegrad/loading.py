@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -111,11 +113,29 @@ def _load_once() -> None:
             native.loading = False
 
 
+@contextlib.contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of an import: half a module can't be used any more."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    came: list[tuple[int, Any]] = []
+    signal.signal(signal.SIGINT, lambda *given: came.append(given))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            before(*came[0])
+
+
 def _load() -> bool:
     if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
         return False
-    from tapegrad.kernels.compiled import available
-    from tapegrad.kernels.run import walk_alone, walk_natively
+    with _interrupts_later():
+        from tapegrad.kernels.compiled import available
+        from tapegrad.kernels.run import walk_alone, walk_natively
 
     if not available():
         return False

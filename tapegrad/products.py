@@ -15,7 +15,7 @@ __all__ = ["batch_products", "matrix_product"]
 
 #: So many products of elements take longer than the call; for a layer, whose weight is transposed
 #: and which adds a row; so many that BLAS, which also sees to the larger caches, is as fast.
-WORTH, LINEAR_WORTH, LARGE = 1_000_000, 200_000, 1 << 30
+WORTH, LINEAR_WORTH, LARGE = 500_000, 200_000, 1 << 30
 #: So many in batches, if threads share them: one thread is as fast with BLAS.
 BATCHES_WORTH = 1_500_000
 #: Fewer rows read the second matrix too seldom: how fast it comes from memory decides.

@@ -454,3 +454,10 @@ def test_steps_under_errstate():
     with np.errstate(all="raise"):
         tapegrad.optim.Adam(model.parameters()).step()
     assert tapegrad.isfinite(model.weight).all()
+
+
+def test_there_is_no_gpu():
+    with pytest.raises(AssertionError, match="CUDA"):
+        tg.nn.Linear(2, 2).cuda()
+    module = tg.nn.ReLU()
+    assert module.cuda() is module

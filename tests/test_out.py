@@ -165,3 +165,13 @@ def test_refusals():
         tg.take(x, index, out=tg.zeros(1).expand(2))
     with pytest.raises(RuntimeError, match="don't support automatic differentiation"):
         tg.take(x.requires_grad_(), index, out=tg.zeros(2))
+
+
+def test_under_no_grad_the_target_may_require_grad():
+    p = tg.nn.Parameter(tg.ones(3))
+    with tg.no_grad():
+        assert tg.add(p, tg.ones(3), alpha=-0.5, out=p) is p
+    assert p.tolist() == [0.5] * 3
+    assert p.requires_grad
+    with pytest.raises(RuntimeError, match="don't support automatic differentiation"):
+        tg.add(p, tg.ones(3), out=p)

@@ -272,7 +272,9 @@ def test_own_rules_are_shared():
     from tapegrad.primitive import primitives
 
     foreign = [p for p in primitives if compiled._kind(p.code) == loop.FOREIGN]
-    assert all(not r.__module__.startswith("tapegrad.") for p in foreign for r in p.rules if r)
+    assert all(
+        not (r.__module__ or "").startswith("tapegrad.") for p in foreign for r in p.rules if r
+    )
     assert {"exp", "multiply", "where"}.isdisjoint(p.name for p in foreign)
 
 
@@ -321,3 +323,29 @@ def test_what_has_an_order_is_not_shared(n):
     for _ in range(5):
         tg.manual_seed(0)
         assert tg.equal(tg.rand(n, dtype=tg.float64), one)
+
+
+def test_ctrl_c_amid_the_import_of_numba():
+    """It comes afterwards: a module that was half imported could not be used any more."""
+    code = """
+        import _thread, sys, threading
+        import tapegrad as tg
+
+        def interrupt():
+            while "numba.core.config" not in sys.modules:
+                pass
+            _thread.interrupt_main()
+
+        threading.Thread(target=interrupt, daemon=True).start()
+        try:
+            tg.warmup()
+        except KeyboardInterrupt:
+            print("interrupted")
+        x = tg.ones(10, requires_grad=True)
+        (x * 2).sum().backward()
+        print(tg.warmup(), x.grad.sum().item())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, timeout=300, text=True
+    )
+    assert (done.stdout, done.stderr) == ("interrupted\nTrue 20.0\n", "")

@@ -339,6 +339,10 @@ class Module(StateDict):
                     self._buffers[name] = fn(value)
         return self
 
+    def cuda(self, device: Any = None) -> Self:
+        """Raises what torch raises without a GPU, if there is a parameter or buffer to be moved."""
+        return self._apply(lambda x: x.cuda(device))
+
     def to(
         self,
         *args: Any,

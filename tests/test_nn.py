@@ -458,6 +458,6 @@ def test_steps_under_errstate():
 
 def test_there_is_no_gpu():
     with pytest.raises(AssertionError, match="CUDA"):
-        tg.nn.Linear(2, 2).cuda()
-    module = tg.nn.ReLU()
+        tapegrad.nn.Linear(2, 2).cuda()
+    module = tapegrad.nn.ReLU()
     assert module.cuda() is module

@@ -495,7 +495,8 @@ def test_memory_that_runs_out():
             for start in range(60):
                 with failing(start):
                     work()
-        assert failures > 20, failures
+        # An array, a Tensor, a record: how many more there are depends on what is used again.
+        assert failures >= 3 * len(works), failures
 
         # Of a replay the loop alone: Python and ctypes don't all fail well.
         def short_of_memory(address):

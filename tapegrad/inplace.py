@@ -20,9 +20,10 @@ from tapegrad.modes import modes, switch
 from tapegrad.primitive import Primitive, primitives, structural
 from tapegrad.recording import record, wrap
 from tapegrad.shortpaths import short_paths
-from tapegrad.storage import owner, stamp
+from tapegrad.storage import owner, repeats, stamp
 from tapegrad.tape import tape
 from tapegrad.tensor import Tensor, View, check_base, place_of, view_of
+from tapegrad.threads import SHARED_ELEMENTS
 
 __all__ = [
     "check_memory",
@@ -97,8 +98,6 @@ WHOLE = (np.add, np.subtract, np.multiply)
 LONG = 1 << 62
 #: Larger numbers may be infinite in float32, and raise an error before anything is computed.
 HUGE = 1e38
-#: Threads share the work on more elements.
-LARGE = 1 << 17
 
 
 def _fits(ufunc: np.ufunc, target: Tensor, operands: tuple[Any, ...]) -> bool:
@@ -127,7 +126,8 @@ def _compute(ufunc: np.ufunc, array: np.ndarray, operand: Any) -> None:
     stamp(array, tape.next_serial(), True)
     if type(operand) is Tensor:
         operand = operand._array
-    shared = library.in_place if array.size > LARGE and array.dtype.char in "fd" else None
+    large = array.size > 2 * SHARED_ELEMENTS and array.dtype.char in "fd"
+    shared = library.in_place if large else None
     if shared is not None and shared(ufunc, array, operand):
         return
     try:  # noqa: SIM105 - `suppress` takes longer than a small array
@@ -253,11 +253,6 @@ def _of_shared_memory() -> RuntimeError:
         "unsupported operation: more than one element of the written-to tensor refers to a single "
         "memory location. Please clone() the tensor before performing the operation."
     )
-
-
-def repeats(array: np.ndarray) -> bool:
-    """Whether several elements of an array are one in memory."""
-    return any(n > 1 and not step for n, step in zip(array.shape, array.strides, strict=True))
 
 
 def _release(array: np.ndarray, view: View | None) -> None:

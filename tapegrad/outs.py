@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.modes import modes
+from tapegrad.storage import repeats
 
 __all__ = ["flat", "into_out", "is_out_unknown", "write_out"]
 
@@ -79,10 +80,9 @@ def write_out(name: str, out: Any, result: Any, inputs: list[Any], promotes: boo
             f"{name}(): Expected out tensor to have dtype {result.dtype}, but got {out.dtype} "
             "instead"
         )
-    repeats = any(n > 1 and not s for n, s in zip(target.shape, target.strides, strict=True))
     resized = target.shape != value.shape and isinstance(target.base, np.ndarray)
     memory = target.base if resized else target
-    if repeats or any(out is x or np.shares_memory(memory, x._array) for x in inputs):
+    if repeats(target) or any(out is x or np.shares_memory(memory, x._array) for x in inputs):
         raise RuntimeError(
             "unsupported operation: some elements of the input tensors or of the written-to tensor "
             "refer to a single memory location. Please clone() the tensor before performing the "

@@ -26,6 +26,7 @@ __all__ = [
     "is_stale",
     "memory_order",
     "owner",
+    "repeats",
     "stamp",
     "stamps",
     "version",
@@ -83,6 +84,11 @@ def are_apart(arrays: list[np.ndarray]) -> bool:
     starts = sorted([(array.ctypes.data, array.nbytes) for array in arrays])
     pairs = pairwise(starts)
     return all(start + size <= following for (start, size), (following, _) in pairs)
+
+
+def repeats(array: np.ndarray) -> bool:
+    """Whether several elements of an array are one in memory."""
+    return any(n > 1 and not step for n, step in zip(array.shape, array.strides, strict=True))
 
 
 def aside(array: np.ndarray) -> np.ndarray:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-__all__ = ["LARGE_BYTES", "SHARED_BYTES", "get_num_threads", "set_num_threads"]
+__all__ = ["LARGE_BYTES", "SHARED_BYTES", "SHARED_ELEMENTS", "get_num_threads", "set_num_threads"]
 
 #: Threads share the work on more bytes: it takes longer than waking one up.
 SHARED_BYTES = 1 << 18
+#: Threads share functions of so many elements; sums and products of twice as many.
+SHARED_ELEMENTS = 1 << 16
 #: Arrays of more bytes are large: machine code that holds the GIL leaves them to Python, which lets
 #: go of it; and their memory is used again.
 LARGE_BYTES = 1 << 20

@@ -12,7 +12,6 @@ run, or have been given before.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -22,18 +21,15 @@ from tapegrad import buffers, threads
 from tapegrad.contributions import check_saved
 from tapegrad.kernels import leaves
 from tapegrad.kernels.adjoint import ARITY
-from tapegrad.kernels.cache import source_cache
 from tapegrad.kernels.compiled import compiled
 from tapegrad.kernels.native import (
     allocate,
     call,
-    compile_native,
     copy_bytes,
-    keep_forever,
     pointer_to,
     release,
 )
-from tapegrad.kernels.pool import run_without_gil
+from tapegrad.kernels.pool import kept_code, run_without_gil
 from tapegrad.primitive import primitives
 from tapegrad.spec import specs
 from tapegrad.storage import clock
@@ -94,16 +90,6 @@ def _blocks(begin: int, end: int, at: int) -> None:
                  step[STRIDES], step[STRIDES + 1], step[STRIDES + 2], step[STRIDES + 3]),
             )  # fmt: skip
     release(local)
-
-
-@functools.cache
-def block_runner() -> int:
-    """The address of the compiled function."""
-    compiled = compile_native(
-        _blocks, types.void(*[types.int64] * 3), source_cache("blocks", _blocks)
-    )
-    keep_forever(compiled)
-    return int(compiled.address)
 
 
 class Run:
@@ -189,7 +175,7 @@ class Run:
         for start in range(0, blocks, at_once):
             some = min(at_once, blocks - start)
             given = np.array([*first, start, self._slots, values, 0], np.int64)
-            run_without_gil(block_runner(), some, given.ctypes.data, others=some)
+            run_without_gil(kept_code("blocks", _blocks), some, given.ctypes.data, others=some)
             if given[LACKING]:
                 raise MemoryError
 

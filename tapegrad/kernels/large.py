@@ -11,19 +11,17 @@ from numba import carray, types
 
 from tapegrad import buffers, threads
 from tapegrad.fused import fused
-from tapegrad.kernels.cache import source_cache
 from tapegrad.kernels.innerloop import inner_loop
 from tapegrad.kernels.native import (
     call_ufunc_loop,
-    compile_native,
-    keep_forever,
     pointer_to,
     ufunc_loop,
 )
-from tapegrad.kernels.parts import LOOP, LOOP_DATA, LOOP_FIELDS, LOOP_STEPS, SHARED_ELEMENTS, STARTS
-from tapegrad.kernels.pool import run_without_gil
+from tapegrad.kernels.parts import LOOP, LOOP_DATA, LOOP_FIELDS, LOOP_STEPS, STARTS
+from tapegrad.kernels.pool import kept_code, run_without_gil
 from tapegrad.kernels.tools import LOOP_PARTS, tools
 from tapegrad.primitive import Primitive
+from tapegrad.threads import SHARED_ELEMENTS
 
 __all__ = ["large_forward", "write_in_place"]
 
@@ -137,15 +135,6 @@ def _rows(begin: int, end: int, at: int) -> None:
         call_ufunc_loop(f[CODE], f[CLOSURE], f[INNER], (x, y, out), steps)
 
 
-@functools.cache
-def _row_runner() -> int:
-    """The address of the compiled function."""
-    signature = types.void(*[types.int64] * 3)
-    compiled = compile_native(_rows, signature, source_cache("broadcast", _rows))
-    keep_forever(compiled)
-    return int(compiled.address)
-
-
 def _broadcast(primitive: Primitive, arrays: tuple[np.ndarray, ...]) -> np.ndarray | None:
     """Of two arrays broadcast against each other: NumPy takes three times as long for each row."""
     x, y = arrays
@@ -170,7 +159,7 @@ def _broadcast(primitive: Primitive, arrays: tuple[np.ndarray, ...]) -> np.ndarr
     starts = [operand.ctypes.data for operand in (x, y, out)]
     fields = np.array([loop, data, sizes[2], sizes[1], *starts, *sum(steps, ())], np.int64)
     others = out.size // SHARED_ELEMENTS
-    run_without_gil(_row_runner(), sizes[0] * sizes[1], fields.ctypes.data, others)
+    run_without_gil(kept_code("broadcast", _rows), sizes[0] * sizes[1], fields.ctypes.data, others)
     return out
 
 

@@ -17,8 +17,9 @@ from tapegrad.kernels import apply, forward, ternary
 from tapegrad.kernels.calling import FLAGS, Definition, new_function
 from tapegrad.kernels.innerloop import inner_loop
 from tapegrad.kernels.native import ufunc_loop
-from tapegrad.kernels.parts import SHARED_ELEMENTS, sharing_loop
+from tapegrad.kernels.parts import sharing_loop
 from tapegrad.primitive import Primitive
+from tapegrad.threads import SHARED_ELEMENTS
 
 __all__ = ["NativeOperators"]
 

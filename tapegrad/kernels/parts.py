@@ -15,7 +15,7 @@ import numpy as np
 from numba import carray, types
 from numba.extending import register_jitable
 
-from tapegrad.kernels.cache import KernelCache, fingerprint, source_cache
+from tapegrad.kernels.cache import KernelCache, fingerprint
 from tapegrad.kernels.fused import matrix_products
 from tapegrad.kernels.fused.matrix_products import tile_products
 from tapegrad.kernels.native import (
@@ -28,23 +28,15 @@ from tapegrad.kernels.native import (
     size_of,
     vector,
 )
-from tapegrad.kernels.pool import others_of, share
+from tapegrad.kernels.pool import kept_code, others_of, share
 from tapegrad.kernels.tools import ELEMENT_PARTS, LOOP_PARTS, POOL, PRODUCT_PARTS, PRODUCTS, tools
+from tapegrad.threads import SHARED_ELEMENTS
 
-__all__ = [
-    "SHARED_ELEMENTS",
-    "call_elementwise",
-    "find_parts",
-    "find_products",
-    "product",
-    "products",
-]
+__all__ = ["call_elementwise", "find_parts", "find_products", "product", "products"]
 __all__ += ["products_and", "sharing_loop", "tile"]
 
 #: So many products of elements are worth sharing: 20 microseconds or more of one thread's work.
 SHARED_PRODUCTS = 1_000_000
-#: So many elements are; of a ufunc, which adds or multiplies more often than not, twice as many.
-SHARED_ELEMENTS = 1 << 16
 #: A part's columns, in bytes; its rows, at least, and a divisor of them; parts for each thread.
 WIDE, HIGH, TILE, PARTS = 256, 48, 6, 3
 
@@ -261,14 +253,6 @@ def _sharing_loop(args: int, dimensions: int, steps: int, data: int) -> None:
         share(load64(tools + 8 * POOL), run, n, given, n // least)
 
 
-@functools.cache
-def _sharing() -> int:
-    cache = source_cache("sharing-loop", _sharing_loop)
-    compiled = compile_native(_sharing_loop, types.void(*[types.int64] * 4), cache)
-    keep_forever(compiled)
-    return int(compiled.address)
-
-
 def sharing_loop(loop: int, data: int, operands: int, least: int) -> tuple[int, int]:
     """An inner loop, and what it is given, that lets threads share what another one does.
 
@@ -276,7 +260,7 @@ def sharing_loop(loop: int, data: int, operands: int, least: int) -> tuple[int, 
     """
     given = np.array([loop, data, operands, tools().ctypes.data, least], np.int64)
     keep_forever(given)
-    return _sharing(), given.ctypes.data
+    return kept_code("sharing-loop", _sharing_loop, 4), given.ctypes.data
 
 
 @functools.cache
@@ -288,7 +272,4 @@ def find_parts() -> None:
         LOOP_PARTS: _loop_parts,
     }
     for at, function in code.items():
-        signature = types.void(*[types.int64] * 3)
-        compiled = compile_native(function, signature, source_cache("parts", function))
-        keep_forever(compiled)
-        tools()[at] = compiled.address
+        tools()[at] = kept_code("parts", function)

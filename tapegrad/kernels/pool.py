@@ -42,7 +42,7 @@ from tapegrad.kernels.native import (
     yield_processor,
 )
 
-__all__ = ["others_of", "pool", "run_without_gil", "share"]
+__all__ = ["kept_code", "others_of", "pool", "run_without_gil", "share"]
 
 #: Parts of the work for each thread, so that none waits long for another.
 PARTS = 4
@@ -221,17 +221,12 @@ def _share(pool: int, run: int, count: int, at: int, others: int) -> None:
 
 
 @functools.cache
-def _code() -> tuple[Any, Any]:
-    """The compiled functions."""
-    functions: dict[Callable[..., None], int] = {_work: 1, _share: 5}
-    code = tuple(
-        compile_native(
-            function, types.void(*[I64] * count), source_cache(f"pool{function.__name__}", function)
-        )
-        for function, count in functions.items()
-    )
-    keep_forever(code)
-    return code
+def kept_code(name: str, function: Callable[..., None], arguments: int = 3) -> int:
+    """The address of a function of integers, compiled; it lives as long as the process."""
+    signature = types.void(*[I64] * arguments)
+    compiled = compile_native(function, signature, source_cache(name, function))
+    keep_forever(compiled)
+    return int(compiled.address)
 
 
 def _locked() -> int:
@@ -248,9 +243,10 @@ def _locked() -> int:
 
 def _begin(table: np.ndarray) -> None:
     """Fill the table: none of the threads runs."""
-    work, share = _code()
     table[:] = 0
-    table[WORKER], table[SHARE], table[NEVER] = work.address, share.address, _locked()
+    table[WORKER] = kept_code("pool_work", _work, 1)
+    table[SHARE] = kept_code("pool_share", _share, 5)
+    table[NEVER] = _locked()
     for number, row in enumerate(table[ROWS:].reshape(MOST, ROW)):
         row[[LOCK, NUMBER, TABLE]] = _locked(), number, table.ctypes.data
     _set_limit(table)
